@@ -1,0 +1,489 @@
+"""The schema of a study file: each setting with its range, its symbol in the paper and the source of its default.
+
+`Settings` is what a trial varies; `Study` is the whole file. A setting's dotted name (`tfc.contrastive_weight`) is
+its name everywhere: in `fixed:`, in `search:`, in the journal, in TensorBoard, and, without the section, as the
+keyword of the function that uses it. Validators refuse; they never change a value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+
+Names = Annotated[tuple[str, ...], Strict(False)]
+
+
+class Part(BaseModel):
+    """A section of the study file: strict types, no unknown names, no NaN or infinity, immutable."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+# --- what a trial varies -----------------------------------------------------------------------------------------
+
+
+class PatchTST(Part):
+    """The encoder's architecture, shared by E_T and E_F (paper, "Model fine-tuning", eqs. 5 and 6)."""
+
+    patch_length: int = Field(default=8, ge=2)
+    """P, samples a patch. A development repository close to the paper used 6 or 8."""
+    patch_stride: int = Field(default=4, ge=1)
+    """S, samples between the starts of two patches; at most P, or samples would be skipped."""
+    model_size: int = Field(default=128, ge=2)
+    """D, the size of a token."""
+    layers: int = Field(default=2, ge=1)
+    """Transformer layers."""
+    heads: int = Field(default=8, ge=1)
+    """Attention heads; must divide D."""
+    feedforward_size: int = Field(default=256, ge=1)
+    """Hidden units of each layer's feed-forward network."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout of embedded tokens and of both sub-layers while pre-training."""
+    normalisation: Literal["layer", "batch"] = "layer"
+    """"layer normalization" as the paper says; `batch` as the original PatchTST."""
+    norm_position: Literal["pre", "post"] = "pre"
+    """Normalise before or after each sub-layer."""
+    positions: Literal["learned", "sincos"] = "learned"
+    """W_pos, one vector a patch, shared by the axes; learned, or fixed sines and cosines."""
+
+
+class TFC(Part):
+    """The joint objective (paper, eqs. 1 to 4)."""
+
+    contrastive_weight: float = Field(default=0.5, ge=0, le=1)
+    """λ, eq. 4: 1 ignores consistency, 0 ignores contrast. The paper names no value; 0.5 is ours."""
+    margin: float = Field(default=0.5, gt=0)
+    """δ, eq. 3. The paper names no value; 0.5 is ours, a quarter of the cosine distance's range."""
+    temperature: float = Field(default=0.2, gt=0)
+    """τ, eqs. 1 and 2: 0.2 in the paper."""
+    contrastive_form: Literal["decoupled", "nt_xent"] = "decoupled"
+    """`decoupled`: the sum runs over j != i as printed; `nt_xent`: the positive pair is in the denominator too."""
+    anchors: Literal["originals", "both"] = "originals"
+    """Which views are anchors of eqs. 1 and 2: originals as printed, or the augmented views as well."""
+    negatives: Literal["global", "local"] = "global"
+    """Negatives from the batch of all workers, gathered with gradients, or of each worker alone."""
+    margin_form: Literal["hinge", "linear"] = "hinge"
+    """`hinge`: max(0, .) around each term of eq. 3; `linear`: as printed, where δ has no gradient."""
+    distance: Literal["cosine", "euclidean"] = "cosine"
+    """d of eq. 3, on z: 1 - cosine, or Euclidean between normalised vectors."""
+    alignment_weight: float = Field(default=0.0, ge=0)
+    """Weight of a contrastive term between z of time and of frequency (not in the paper; TF-C's later code)."""
+    pooling: Literal["mean", "flatten"] = "mean"
+    """h: mean over patches with the axes concatenated (A·D), or every token (A·N·D)."""
+    projector_hidden: int = Field(default=256, ge=1)
+    """Hidden units of R_T and R_F."""
+    projector_size: int = Field(default=128, ge=1)
+    """Size of z."""
+
+
+class Spectrum(Part):
+    """x^f, the Fourier transform of a window."""
+
+    sides: Literal["one", "two"] = "one"
+    """One-sided magnitude (L/2 + 1 bins), or all L bins, whose second half repeats the first."""
+    scale: Literal["linear", "log1p"] = "linear"
+    """Magnitudes as they are, or log(1 + magnitude)."""
+
+
+class Augment(Part):
+    """The augmentation families and their strengths (METHOD row 16: the paper names families, no strengths)."""
+
+    time_families: Names = ("jitter", "scaling", "time_shift", "crop")
+    """Of these one is drawn for each window; also `rotation`, which the paper does not have."""
+    jitter_deviation: float = Field(default=0.1, ge=0)
+    """Standard deviation of the added noise, in deviations of the z-scored signal."""
+    scaling_deviation: float = Field(default=0.15, ge=0)
+    """Deviation of the factor N(1, .), shared by the axes."""
+    shift_fraction: float = Field(default=0.5, gt=0, le=1)
+    """Circular shift of at most this share of the window."""
+    crop_fraction: float = Field(default=0.5, gt=0, le=1)
+    """Shortest crop, as a share of the window; a crop is resized to L."""
+    rotation_degrees: float = Field(default=20.0, ge=0, le=180)
+    """Largest angle of `rotation`, about a random axis."""
+    frequency_families: Names = ("perturbation", "masking")
+    """Of these one is drawn for each spectrum."""
+    perturbation_strength: float = Field(default=0.1, ge=0)
+    """Largest addition to a bin, as a share of the window's own largest magnitude."""
+    perturbed_share: float = Field(default=0.1, gt=0, le=1)
+    """Share of the bins that are perturbed."""
+    masked_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the bins that are set to zero."""
+
+    @model_validator(mode="after")
+    def _known_families(self) -> Augment:
+        known = {
+            "time_families": ("jitter", "scaling", "time_shift", "crop", "rotation"),
+            "frequency_families": ("perturbation", "masking"),
+        }
+        for name, families in known.items():
+            given = getattr(self, name)
+            if not given or len(set(given)) != len(given) or set(given) - set(families):
+                raise ValueError(f"{name} must name one or more of {', '.join(families)}, each once, got {given!r}")
+        return self
+
+
+class Pretrain(Part):
+    """How the encoder is pre-trained on windows without labels."""
+
+    epochs: int = Field(default=40, ge=1)
+    """Passes over the corpus. The paper names none; 40 and 200 are known of a repository close to it."""
+    batch_size: int = Field(default=256, ge=2)
+    """Windows a step, over all workers."""
+    learning_rate: float = Field(default=3e-4, gt=0)
+    """Of Adam."""
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Of Adam."""
+    beta2: float = Field(default=0.99, ge=0, lt=1)
+    """Of Adam."""
+    weight_decay: float = Field(default=3e-4, ge=0)
+    """Coupled (L2), as torch's Adam has it."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the encoders' matrix products; losses are always float32."""
+
+
+class Classifier(Part):
+    """The head on the encoder (paper, eq. 7 and the paragraph around it)."""
+
+    convolution: Literal["per_axis", "across_axes", "none"] = "per_axis"
+    """Depth-wise separable convolution with the axes as channels (eq. 7 as worded), with the D features as channels,
+    or left out."""
+    fused_size: int | None = Field(default=None, ge=1)
+    """D', features an axis after `across_axes`; D where none is given."""
+
+
+class Finetune(Part):
+    """How the classifier is trained on labelled windows (paper, "Experimental setting")."""
+
+    encoder: Literal["trained", "frozen"] = "trained"
+    """All weights are trained, or the pre-trained encoder stays as it is."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """1e-4 in the paper."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """0.01 in the paper, "L2": coupled under adam, decoupled under adamw."""
+    optimiser: Literal["adam", "adamw"] = "adam"
+    """Adam in the paper."""
+    batch_size: int = Field(default=32, ge=1)
+    """32 in the paper."""
+    epochs: int = Field(default=100, ge=1)
+    """At most; 100 in the paper."""
+    patience: int = Field(default=10, ge=1)
+    """Epochs without a better validation score before training stops; 10 in the paper."""
+    selection: Literal["macro_f1", "accuracy"] = "macro_f1"
+    """The validation score that picks the epoch. The paper says accuracy, to which 0.44 % trotting is invisible."""
+    class_weights: Literal["effective_number", "inverse_frequency", "none"] = "effective_number"
+    """Class-balanced cross-entropy after Cui et al. 2019, simple inverse frequency, or unweighted."""
+    class_balance_beta: float = Field(default=0.999, ge=0, lt=1)
+    """β of the effective number of samples (1 - β^n) / (1 - β)."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Of the trained encoder and before the last linear layer."""
+
+
+class Settings(Part):
+    """Everything that a trial can vary, by dotted name `section.setting`."""
+
+    patchtst: PatchTST = PatchTST()
+    tfc: TFC = TFC()
+    spectrum: Spectrum = Spectrum()
+    augment: Augment = Augment()
+    pretrain: Pretrain = Pretrain()
+    classifier: Classifier = Classifier()
+    finetune: Finetune = Finetune()
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Settings:
+        patchtst = self.patchtst
+        if patchtst.model_size % patchtst.heads:
+            raise ValueError(
+                f"patchtst.heads must divide patchtst.model_size, got {patchtst.heads} and {patchtst.model_size}"
+            )
+        if patchtst.patch_stride > patchtst.patch_length:
+            raise ValueError(
+                "patchtst.patch_stride must be at most patchtst.patch_length, or samples are skipped, got "
+                f"{patchtst.patch_stride} and {patchtst.patch_length}"
+            )
+        return self
+
+
+PRETRAIN_SECTIONS = ("patchtst", "tfc", "spectrum", "augment", "pretrain")
+"""Sections that the pre-trained encoder depends on; all others concern fine-tuning alone."""
+
+
+def dotted(settings: Settings) -> dict[str, Any]:
+    """All settings by dotted name, in the order of definition."""
+    return {
+        f"{section}.{name}": value for section, part in settings for name, value in part.model_dump(mode="json").items()
+    }
+
+
+def settings_from(values: Mapping[str, Any]) -> Settings:
+    """Settings with the given dotted names set and all others at their defaults.
+
+    Raises:
+        pydantic.ValidationError: a name is unknown or a value breaks its rule.
+    """
+    nested: dict[str, dict[str, Any]] = {}
+    for path, value in values.items():
+        section, _, name = path.partition(".")
+        nested.setdefault(section, {})[name] = value
+    return Settings.model_validate(nested)
+
+
+# --- data --------------------------------------------------------------------------------------------------------
+
+
+class SourcePart(Part):
+    """What every source has."""
+
+    name: str = Field(pattern=r"^\w[\w.-]*$")
+    """Names the source in tables, keys and errors."""
+    behaviours: dict[str, str] = {}
+    """Label in the recording: behaviour in the study. Labels that are not listed are dropped; empty keeps all."""
+
+
+class SimulatedSource(SourcePart):
+    """A simulated herd: raw recordings made from gravity, gait, bites and noise. Never evidence about animals."""
+
+    reader: Literal["simulated"]
+    species: Literal["cattle", "sheep", "horse", "goat"]
+    animals: int = Field(ge=1)
+    """Number of animals; each has its own gait, collar orientation and noise."""
+    minutes_per_animal: float = Field(gt=0)
+    """Length of each animal's recording."""
+
+
+class Columns(Part):
+    """Which column of a table holds what."""
+
+    x: str = "x"
+    y: str = "y"
+    z: str = "z"
+    subject: str | None = None
+    """The animal; where none is given each file is one animal, named by `subject` or by the file's stem."""
+    segment: str | None = None
+    """Changes wherever the recording is not continuous."""
+    label: str | None = None
+    """Behaviour; empty where unlabelled."""
+    time: str | None = None
+    """Time stamp (ISO text, or seconds as a number): gaps are found by it, rows repeated in it are dropped."""
+
+
+class TabularSource(SourcePart):
+    """CSV files (also gzip) or Parquet files with one row a sample."""
+
+    reader: Literal["csv", "parquet"]
+    path: str = Field(min_length=1)
+    """A file, a folder or a pattern such as `collars/*.csv.gz`; relative to where the study is started."""
+    species: str = Field(min_length=1)
+    rate_hz: float = Field(gt=0)
+    """Samples a second in the files, 10.54 and the like included."""
+    unit: Literal["g", "mg", "m/s^2"]
+    columns: Columns = Columns()
+    subject: str | None = None
+    """The animal, where the whole source is one animal."""
+
+
+Source = Annotated[SimulatedSource | TabularSource, Field(discriminator="reader")]
+
+
+class Data(Part):
+    """Recordings, and how they become windows."""
+
+    unlabelled: Annotated[tuple[Source, ...], Strict(False)] = Field(min_length=1)
+    """Sources for pre-training; labels in them are never read on."""
+    labelled: Source
+    """The source whose behaviours are classified."""
+    rate_hz: float = Field(default=25.0, gt=0)
+    """Samples a second after resampling: 25 in the paper."""
+    window_seconds: float = Field(default=2.0, gt=0)
+    """2 in the paper."""
+    step_seconds: float = Field(default=2.0, gt=0)
+    """Between the starts of two windows; 2 s leaves no overlap."""
+    normalisation: Literal["source", "recording", "window"] = "source"
+    """Scope of the z-score's mean and deviation, per axis; `source` means, for labelled data, the training animals."""
+
+    @property
+    def window_samples(self) -> int:
+        """L, samples a window."""
+        return round(self.rate_hz * self.window_seconds)
+
+    @model_validator(mode="after")
+    def _whole_windows(self) -> Data:
+        for name in ("window_seconds", "step_seconds"):
+            samples = self.rate_hz * getattr(self, name)
+            if abs(samples - round(samples)) > 1e-6 or round(samples) < 1:
+                raise ValueError(f"{name} times rate_hz must be a whole number of samples, got {samples:g}")
+        names = [source.name for source in (*self.unlabelled, self.labelled)]
+        repeated = {name for name in names if names.count(name) > 1}
+        if repeated:
+            raise ValueError(f"source names must differ, got {', '.join(sorted(repeated))} more than once")
+        return self
+
+
+class Protocol(Part):
+    """Which labelled animals train, validate and stay sealed (METHOD row 18)."""
+
+    split: Literal["leave_one_subject_out", "paper"] = "leave_one_subject_out"
+    """Every animal is validation once; or the paper's repetitions with one test and one validation animal each."""
+    repetitions: int = Field(default=3, ge=1)
+    """Of `paper`: 3 in the paper."""
+    sealed: Names = ()
+    """Test animals of `leave_one_subject_out`; not read while the study searches."""
+    transductive: bool = False
+    """Allow sealed animals, without their labels, in the pre-training corpus."""
+
+    @model_validator(mode="after")
+    def _sealed_only_with_leave_one_out(self) -> Protocol:
+        if self.split == "paper" and self.sealed:
+            raise ValueError(
+                f"sealed must be empty under split: paper, which draws its own test animals, got {self.sealed!r}"
+            )
+        return self
+
+
+# --- the search --------------------------------------------------------------------------------------------------
+
+
+class Uniform(Part):
+    """A number between two ends, both included; in steps where `step` is given."""
+
+    uniform: Annotated[tuple[float, float], Strict(False)]
+    step: float | None = Field(default=None, gt=0)
+
+
+class LogUniform(Part):
+    """A number whose logarithm is uniform."""
+
+    log_uniform: Annotated[tuple[float, float], Strict(False)]
+
+
+class Integer(Part):
+    """A whole number between two ends, both included."""
+
+    integer: Annotated[tuple[int, int], Strict(False)]
+    step: int = Field(default=1, ge=1)
+
+
+class Choice(Part):
+    """One of the values listed."""
+
+    choice: Annotated[tuple[Any, ...], Strict(False)] = Field(min_length=2)
+
+
+Distribution = Uniform | LogUniform | Integer | Choice
+
+
+def range_ends(distribution: Uniform | LogUniform | Integer) -> tuple[float, float]:
+    """The lowest and the highest number of a range; both whole for `Integer`."""
+    if isinstance(distribution, Uniform):
+        return distribution.uniform
+    return distribution.log_uniform if isinstance(distribution, LogUniform) else distribution.integer
+
+
+def nearest(distribution: Distribution, value: Any) -> Any:
+    """`value` where the distribution holds it; else its nearest number, or the first choice that is listed."""
+    if isinstance(distribution, Choice):
+        return value if value in distribution.choice else distribution.choice[0]
+    low, high = range_ends(distribution)
+    if value is None or value <= low:
+        return low
+    inside = min(value, high)
+    if isinstance(distribution, LogUniform) or distribution.step is None:
+        return inside
+    on_step = min(low + round((inside - low) / distribution.step) * distribution.step, high)
+    return value if isinstance(distribution, Uniform) and math.isclose(on_step, value) else on_step
+
+
+class Sampler(Part):
+    """How settings are proposed."""
+
+    name: Literal["tpe", "random"] = "tpe"
+    """Optuna's multivariate TPE, or uniform draws."""
+    startup_trials: int = Field(default=8, ge=1)
+    """Random trials before TPE's model takes over."""
+    trials_per_encoder: int = Field(default=3, ge=1)
+    """Fine-tune settings tried on each pre-trained encoder: with continuous λ and δ no two proposals share one."""
+
+
+class Budget(Part):
+    """When a study ends."""
+
+    trials: int = Field(ge=1)
+    hours: float | None = Field(default=None, gt=0)
+    """No trial is begun later than this after the start."""
+
+
+class PretrainResources(Part):
+    """What one Ray Train worker group takes."""
+
+    groups: int | None = Field(default=None, ge=1)
+    """Worker groups at once; as many as the cluster holds where none is given."""
+    workers: int = Field(default=1, ge=1)
+    """Workers of a group."""
+    cpus_per_worker: int = Field(default=1, ge=1)
+    gpus_per_worker: float | None = Field(default=None, ge=0)
+    """1 where the cluster has GPUs and 0 where it has none, if not given."""
+
+
+class FinetuneResources(Part):
+    """What one fine-tuning task takes."""
+
+    cpus: int = Field(default=1, ge=1)
+    gpus: float | None = Field(default=None, ge=0)
+    """A quarter where the cluster has GPUs and 0 where it has none, if not given."""
+
+
+class Resources(Part):
+    """Bundles that are asked of Ray."""
+
+    cpus: int | None = Field(default=None, ge=2)
+    """Processors of the local cluster that is started where no `--address` is given; all that this machine has."""
+    trial_slots: int = Field(default=4, ge=1)
+    """Trials at once; a trial holds a slot and no processor."""
+    pretrain: PretrainResources = PretrainResources()
+    finetune: FinetuneResources = FinetuneResources()
+
+
+class Study(Part):
+    """A study file."""
+
+    name: str = Field(pattern=r"^\w[\w.-]*$")
+    """Names the folder under `results/`."""
+    seed: int = Field(default=0, ge=0)
+    """Of every random stream."""
+    data: Data
+    protocol: Protocol = Protocol()
+    fixed: dict[str, Any] = {}
+    """Settings by dotted name."""
+    search: dict[str, Distribution] = Field(min_length=1)
+    """Distributions by dotted name."""
+    require: Names = ()
+    """Constraints `smaller <= larger` between two searched settings."""
+    sampler: Sampler = Sampler()
+    budget: Budget
+    resources: Resources = Resources()
+    store: str = Field(default="results/.store", min_length=1)
+    """Folder of the stage artifacts, shared by all studies that name it."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any recording is simulated: everything made from it is then marked SIMULATED."""
+        return any(source.reader == "simulated" for source in self.sources())
+
+    def sources(self) -> Iterator[SimulatedSource | TabularSource]:
+        """All sources, the labelled one last."""
+        yield from self.data.unlabelled
+        yield self.data.labelled
+
+    def reference(self) -> Settings:
+        """Trial 0: the paper's setting, that is every default, with what the file fixes.
+
+        A searched setting whose default its distribution leaves out starts at the nearest value, so that trial 0 is
+        always a point of the search.
+        """
+        defaults = dotted(Settings())
+        return settings_from({**self.fixed, **{name: nearest(d, defaults[name]) for name, d in self.search.items()}})

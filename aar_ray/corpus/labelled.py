@@ -1,0 +1,81 @@
+"""Labelled windows in memory, and their z-scores within a fold."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aar_ray.corpus.normalise import statistics_of, zscore, zscore_windows
+from aar_ray.corpus.splits import Fold
+
+Scope = Literal["source", "recording", "window"]
+
+
+@dataclass(frozen=True)
+class LabelledWindows:
+    """n windows with their behaviours and animals."""
+
+    windows: NDArray[np.float32]
+    """[n, 3, L]; in g, unless `normalised_for` made them."""
+    labels: NDArray[np.int64]
+    """[n], index into `classes`."""
+    classes: tuple[str, ...]
+    subjects: NDArray[np.object_]
+    """[n], the animal."""
+    recordings: NDArray[np.object_]
+    """[n], the recording's name."""
+    starts: NDArray[np.float64]
+    """[n], seconds since the recording's first sample."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def of(self, subjects: Collection[str]) -> LabelledWindows:
+        """The windows of these animals, in the order they have here; the classes stay as they are."""
+        chosen = np.isin(self.subjects.astype(str), np.asarray(list(subjects), dtype=str))
+        return replace(
+            self,
+            windows=self.windows[chosen],
+            labels=self.labels[chosen],
+            subjects=self.subjects[chosen],
+            recordings=self.recordings[chosen],
+            starts=self.starts[chosen],
+        )
+
+
+def normalised_for(labelled: LabelledWindows, fold: Fold, scope: Scope) -> tuple[LabelledWindows, LabelledWindows]:
+    """Training and validation windows of a fold, z-scored.
+
+    Args:
+        labelled: windows in g.
+        fold: which animals train and which validate.
+        scope: `source` takes the statistics of the training animals alone for both; `recording` those of each
+            recording; `window` those of each window.
+
+    Raises:
+        ValueError: no window belongs to the training animals.
+    """
+    train, validation = labelled.of(fold.train), labelled.of(fold.validation)
+    if not len(train):
+        raise ValueError(f"fold {fold.name} needs windows of its training animals {fold.train}, got none")
+    if scope == "source":
+        statistics = statistics_of(train.windows)
+        return tuple(replace(part, windows=zscore(part.windows, statistics)) for part in (train, validation))  # type: ignore[return-value]
+    by_itself = zscore_windows if scope == "window" else None
+    normalised = [
+        replace(part, windows=by_itself(part.windows) if by_itself else _by_recording(part))
+        for part in (train, validation)
+    ]
+    return normalised[0], normalised[1]
+
+
+def _by_recording(labelled: LabelledWindows) -> NDArray[np.float32]:
+    windows = np.empty_like(labelled.windows)
+    for name in sorted(set(labelled.recordings)):
+        own = labelled.recordings == name
+        windows[own] = zscore(labelled.windows[own], statistics_of(labelled.windows[own]))
+    return windows

@@ -1,0 +1,31 @@
+"""How trials and settings are called where people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+SYMBOLS = {
+    "tfc.contrastive_weight": "λ",
+    "tfc.margin": "δ",
+    "patchtst.patch_length": "P",
+    "patchtst.patch_stride": "S",
+}
+"""The paper's symbols, for run names and table heads."""
+
+
+def run_name(trial: int, settings: Mapping[str, Any]) -> str:
+    """Name of a trial, as in `trial-012 λ0.41 δ0.30 P8 S4`: symbols of what is searched."""
+    values = [f"{symbol}{_short(settings[name])}" for name, symbol in SYMBOLS.items() if name in settings]
+    return " ".join([f"trial-{trial:03d}", *values])
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a clock shows them: `0:07`, `12:30`, `1:02:03`."""
+    minutes, second = divmod(round(seconds), 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02d}:{second:02d}" if hour else f"{minute}:{second:02d}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,78 @@
+"""A Ray cluster to run on: one that is there, or a small one on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Ray reads these when it is imported
+QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DATA_USE_DATASOURCE_V2": "0",  # its first batch comes 28 to 43 times later on a small machine
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.3",  # at the default of 2 s each report waits a second or two
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the journal is the truth; Tune's own state is never read
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+}
+for _name, _value in QUIET.items():
+    os.environ.setdefault(_name, _value)
+
+import ray  # noqa: E402
+
+from aar_ray.config import Resources  # noqa: E402
+from aar_ray.search.placement import Node, Placement, place  # noqa: E402
+
+
+@contextmanager
+def cluster(resources: Resources, address: str | None) -> Iterator[Placement]:
+    """Connect to the cluster at `address`, or start one on this machine for as long as the block lasts.
+
+    Raises:
+        DoesNotFit: within seconds, when the study's bundles do not fit its nodes.
+        ConnectionError: nothing answers at the address.
+    """
+    begun = not ray.is_initialized()
+    if begun:
+        _connect(resources, address)
+    try:
+        yield place(resources, _nodes())
+    finally:
+        if begun:
+            ray.shutdown()
+
+
+def _connect(resources: Resources, address: str | None) -> None:
+    shared = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if address is not None:
+            ray.init(address=address, **shared)
+            return
+        ray.init(
+            address="local",
+            num_cpus=resources.cpus or _processors(),
+            resources={"trial_slot": resources.trial_slots},
+            include_dashboard=False,
+            **shared,
+        )
+
+
+def _processors() -> int:
+    """Of this machine, at least the two that a pre-train and a fine-tuning side by side take."""
+    return max(2, len(os.sched_getaffinity(0)))
+
+
+def _nodes() -> list[Node]:
+    """Resources of the nodes that are there, and of those that the cluster's autoscaler may add."""
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    config = ray._private.state.state.get_cluster_config()
+    possible: list[Node] = []
+    for group in config.node_group_configs if config is not None else ():
+        possible += [dict(group.resources)] * max(0, group.max_count)
+    return alive + possible

@@ -1,0 +1,237 @@
+"""A study from its recordings to its last trial: corpus, worker groups, trials and baselines; each step an event."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import ray
+import ray.data
+import ray.train
+import ray.train.torch
+from ray import tune
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from aar_ray.config import Settings, Study, dotted, settings_from
+from aar_ray.corpus.shards import Corpus, build_corpus, build_labelled, read_corpus
+from aar_ray.corpus.labelled import LabelledWindows
+from aar_ray.corpus.splits import Fold, make_folds, split_warnings
+from aar_ray.search.folds import Folds, mean_macro_f1
+from aar_ray.search.journal import Event, Journal, known_trials
+from aar_ray.search.placement import Placement
+from aar_ray.search.searcher import Emit, JournalSearcher, Recorder
+from aar_ray.search.stages import PretrainStage, Stages
+from aar_ray.search.trial import run_trial
+from aar_ray.store import Store
+from aar_ray.training.worker import serve_pretraining
+
+Observer = Callable[[Event], None]
+Say = Callable[[str], None]
+
+TRIAL_FAILURES = 2
+"""Times that a trial whose process died is started again."""
+
+GROUP_FAILURES = 20
+"""Times that Ray Train restarts a worker group, spot nodes that go away included."""
+
+PACKAGES = ("aar_ray", "ray", "torch", "optuna", "numpy", "scipy", "scikit-learn")
+
+
+def run_study(study: Study, placement: Placement, journal: Journal, observe: Observer, say: Say) -> bool:
+    """Run a study, or go on with it; returns whether it came to its end (False: it was interrupted).
+
+    Args:
+        study: as its file says.
+        placement: how its bundles fit the cluster that this process is connected to.
+        journal: of the study; what it holds is not done again.
+        observe: is told each new event.
+        say: is told in words what is being done.
+    """
+    store = Store(study.store)
+
+    def emit(event: str, **fields: Any) -> Event:
+        record = journal.append(event, **fields)
+        observe(record)
+        return record
+
+    with tempfile.TemporaryDirectory(prefix="aar-") as scratch:
+        say("building the corpus")
+        corpus = build_corpus(study, store)
+        labelled, labelled_corpus = build_labelled(study, store)
+        subjects = sorted({*map(str, labelled.subjects), *study.protocol.sealed})
+        fold_list = make_folds(subjects, study.protocol, study.seed)
+        emit("study_started", **_beginning(study, corpus, labelled_corpus, labelled, fold_list))
+        stages = _on_this_node(ray.remote(Stages)).remote(
+            str(store.root), PretrainStage(corpus.key, study.data.normalisation, study.seed, placement.workers)
+        )
+        folds = Folds(
+            folds=fold_list,
+            labelled=ray.put(labelled),
+            labelled_key=labelled_corpus.key,
+            normalisation=study.data.normalisation,
+            seed=study.seed,
+            placement=placement,
+            stages=stages,
+        )
+        # these need no encoder and fill the processors while the first one is made
+        baselines = {"random forest": _baseline(folds, None), "scratch, trial 0": _baseline(folds, study.reference())}
+        say("searching")
+        groups = _start_groups(study, placement, stages, corpus, scratch)
+        stopped_by = _search(study, journal, folds, emit, scratch)
+        if stopped_by is None:
+            return False
+        ray.get(stages.drain.remote())
+        say("training the baselines")
+        if winner := _winner(study, journal.events):
+            baselines["scratch, winner"] = _baseline(folds, winner)
+        _record_baselines(baselines, journal, emit)
+        ray.get(groups)
+        emit("study_finished", stopped_by=stopped_by)
+        return True
+
+
+def _beginning(
+    study: Study, corpus: Corpus, labelled_corpus: Corpus, labelled: LabelledWindows, folds: Sequence[Fold]
+) -> dict[str, Any]:
+    return {
+        "name": study.name,
+        "seed": study.seed,
+        "simulated": study.simulated,
+        "search": {name: part.model_dump(mode="json", exclude_none=True) for name, part in study.search.items()},
+        "classes": list(labelled.classes),
+        "folds": [asdict(fold) for fold in folds],
+        "corpus": {
+            "key": corpus.key,
+            "windows": corpus.windows,
+            "seconds": corpus.seconds,
+            "cached": corpus.cached,
+            "summary": corpus.summary,
+        },
+        "labelled": {"key": labelled_corpus.key, "windows": len(labelled), "summary": labelled_corpus.summary},
+        "trials": study.budget.trials,
+        "settings": dotted(study.reference()),
+        "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
+        "warnings": split_warnings(labelled, folds),
+    }
+
+
+def _search(study: Study, journal: Journal, folds: Folds, emit: Emit, scratch: str) -> str | None:
+    """Run Ray Tune until no more trials are proposed and all have ended; why it stopped, None if interrupted."""
+    deadline = None if study.budget.hours is None else time.monotonic() + 3600 * study.budget.hours
+    searcher = JournalSearcher(study, journal.events, emit, deadline)
+    recorder = Recorder(searcher, journal.events, emit, lambda: ray.get(folds.stages.drain.remote()))
+    tuner = tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(run_trial, folds=folds), tune.PlacementGroupFactory([{"trial_slot": 1}])
+        ),
+        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
+        run_config=tune.RunConfig(
+            name="trials",
+            storage_path=scratch,
+            verbose=0,
+            callbacks=[recorder],
+            failure_config=tune.FailureConfig(max_failures=TRIAL_FAILURES),
+        ),
+    )
+    tuner.fit()
+    unfinished = any(trial.state == "running" for trial in known_trials(journal.events))
+    return None if unfinished else searcher.stopped_by
+
+
+def _start_groups(
+    study: Study, placement: Placement, stages: Any, corpus: Corpus, scratch: str
+) -> list[ray.ObjectRef[None]]:
+    """Worker groups, each in a task that ends when the service sends its group home."""
+    dataset = read_corpus(corpus)
+    return [
+        _on_this_node(_run_group).remote(
+            f"group-{number}", placement, dataset, stages, corpus.summary, study.data.normalisation, scratch
+        )
+        for number in range(placement.groups)
+    ]
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def _run_group(
+    name: str,
+    placement: Placement,
+    dataset: ray.data.Dataset,
+    stages: Any,
+    summary: dict[str, Any],
+    normalisation: str,
+    scratch: str,
+) -> None:
+    resources = {"CPU": placement.worker_cpus}
+    if placement.worker_gpus:
+        resources["GPU"] = placement.worker_gpus
+    trainer = ray.train.torch.TorchTrainer(
+        serve_pretraining,
+        train_loop_config={
+            "service": stages,
+            "group": name,
+            "summary": summary,
+            "normalisation": normalisation,
+            "threads": int(placement.worker_cpus),
+        },
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=placement.workers, use_gpu=bool(placement.worker_gpus), resources_per_worker=resources
+        ),
+        run_config=ray.train.RunConfig(
+            # a name that was used before would make Ray Train go on with the old run
+            name=f"{name}-{uuid.uuid4().hex}",
+            storage_path=scratch,
+            failure_config=ray.train.FailureConfig(max_failures=GROUP_FAILURES),
+        ),
+        datasets={"corpus": dataset},
+    )
+    try:
+        trainer.fit()
+    except Exception as error:
+        ray.get(stages.group_broke.remote(f"worker group {name} ended: {error}"))
+
+
+def _baseline(folds: Folds, settings: Settings | None) -> ray.ObjectRef[list[dict[str, Any]]]:
+    """Folds of the random forest (no settings), or of the same model from random weights."""
+    return _on_this_node(_run_baseline).remote(folds, None if settings is None else _from_scratch(settings))
+
+
+@ray.remote(num_cpus=0)
+def _run_baseline(folds: Folds, settings: Settings | None) -> list[dict[str, Any]]:
+    return list(folds.forest() if settings is None else folds.finetuned(settings, None))
+
+
+def _from_scratch(settings: Settings) -> Settings:
+    """The same settings where there is no encoder worth freezing."""
+    return settings_from({**dotted(settings), "finetune.encoder": "trained"})
+
+
+def _winner(study: Study, events: Sequence[Event]) -> Settings | None:
+    """Settings of the best trial; None when no trial is complete."""
+    complete = [trial for trial in known_trials(events) if trial.state == "complete"]
+    if not complete:
+        return None
+    best = max(complete, key=lambda trial: trial.macro_f1 or 0.0)
+    return settings_from({**dotted(study.reference()), **best.settings})
+
+
+def _record_baselines(baselines: Mapping[str, ray.ObjectRef[list[dict[str, Any]]]], journal: Journal, emit: Emit) -> None:
+    for name, running in baselines.items():
+        folds = ray.get(running)
+        emit(
+            "baseline_finished",
+            name=name,
+            macro_f1=mean_macro_f1(folds),
+            seconds=sum(fold["seconds"] for fold in folds),
+            folds=folds,
+        )
+
+
+def _on_this_node(remote: Any) -> Any:
+    """Schedule where the study runs, which has the disk, without a processor of its own."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return remote.options(num_cpus=0, scheduling_strategy=here)

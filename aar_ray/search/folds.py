@@ -1,0 +1,129 @@
+"""Fine-tuning of one fold as a Ray task, found in the store where it has been done before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import ray
+import torch
+
+from aar_ray.config import Settings, dotted
+from aar_ray.corpus.labelled import LabelledWindows, normalised_for
+from aar_ray.corpus.splits import Fold
+from aar_ray.search.placement import Placement
+from aar_ray.store import stage_key
+from aar_ray.training import finetune as finetuning
+from aar_ray.training import forest
+from aar_ray.training.finetune import finetune
+
+FINETUNE_SECTIONS = ("patchtst", "classifier", "finetune")
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The folds of a study and what their tasks need; travels to trials."""
+
+    folds: tuple[Fold, ...]
+    labelled: Any
+    """Ray reference to the `LabelledWindows`, in g."""
+    labelled_key: str
+    normalisation: str
+    seed: int
+    placement: Placement
+    stages: Any
+    """Handle of the `Stages` actor."""
+
+    def finetuned(self, settings: Settings, encoder_key: str | None) -> Iterator[dict[str, Any]]:
+        """Fine-tune on every fold; yields `fold_finished` fields as the folds end.
+
+        Args:
+            settings: of the trial.
+            encoder_key: of the pre-trained encoder; None starts from random weights.
+        """
+        read = {name: value for name, value in dotted(settings).items() if name.split(".")[0] in FINETUNE_SECTIONS}
+        made_from = {"encoder": encoder_key, "settings": read, **self._made_from()}
+        encoder = self.stages.encoder.remote(encoder_key) if encoder_key else None
+        yield from self._each("finetune", finetuning.VERSION, made_from, _finetune_fold, settings, encoder)
+
+    def forest(self) -> Iterator[dict[str, Any]]:
+        """The random forest on every fold."""
+        yield from self._each("random forest", forest.VERSION, self._made_from(), _forest_fold)
+
+    def _made_from(self) -> dict[str, Any]:
+        return {"labelled": self.labelled_key, "normalisation": self.normalisation, "seed": self.seed}
+
+    def _each(
+        self, stage: str, version: int, made_from: dict[str, Any], task: Any, *arguments: Any
+    ) -> Iterator[dict[str, Any]]:
+        everything = [{**made_from, "fold": asdict(fold)} for fold in self.folds]
+        keys = [stage_key(stage, version, one) for one in everything]
+        found = ray.get([self.stages.found.remote(key) for key in keys])
+        placement = self.placement
+        # a trial sits in its own placement group, which has room for nothing else
+        task = task.options(
+            num_cpus=placement.fold_cpus, num_gpus=placement.fold_gpus, scheduling_strategy="DEFAULT"
+        )
+        waiting: dict[Any, int] = {}
+        for number, fold in enumerate(self.folds):
+            if found[number] is not None:
+                yield _event(fold, keys[number], found[number], cached=True)
+            else:
+                waiting[task.remote(self.labelled, fold, self.normalisation, self.seed, placement, *arguments)] = number
+        while waiting:
+            (done, *_), _ = ray.wait(list(waiting))
+            number = waiting.pop(done)
+            outcome = ray.get(done)
+            ray.get(self.stages.keep.remote(keys[number], everything[number], outcome))
+            yield _event(self.folds[number], keys[number], outcome["result"], cached=False)
+
+
+def _event(fold: Fold, key: str, result: dict[str, Any], *, cached: bool) -> dict[str, Any]:
+    return {
+        "fold": fold.name,
+        "validation": list(fold.validation),
+        "key": key,
+        "cached": cached,
+        "seconds": result["seconds"],
+        "result": result,
+    }
+
+
+def mean_macro_f1(folds: Sequence[dict[str, Any]]) -> float:
+    """What trials are ranked by: the mean over folds of the validation macro-F1."""
+    return sum(fold["result"]["macro_f1"] for fold in folds) / len(folds)
+
+
+@ray.remote(max_retries=3)
+def _finetune_fold(
+    labelled: LabelledWindows,
+    fold: Fold,
+    normalisation: Any,
+    seed: int,
+    placement: Placement,
+    settings: Settings,
+    encoder: dict[str, torch.Tensor] | None,
+) -> dict[str, Any]:
+    started = time.perf_counter()
+    torch.set_num_threads(max(1, int(placement.fold_cpus)))
+    train, validation = normalised_for(labelled, fold, normalisation)
+    device = "cuda" if placement.fold_gpus else "cpu"
+    tuned = finetune(train, validation, settings, seed=seed, encoder=encoder, device=device)
+    return {
+        "result": {**tuned.result, "seconds": time.perf_counter() - started},
+        "probabilities": tuned.probabilities,
+        "model": tuned.model,
+    }
+
+
+@ray.remote(max_retries=3)
+def _forest_fold(
+    labelled: LabelledWindows, fold: Fold, normalisation: Any, seed: int, placement: Placement
+) -> dict[str, Any]:
+    started = time.perf_counter()
+    result = forest.forest_scores(
+        labelled.of(fold.train), labelled.of(fold.validation), seed=seed, jobs=max(1, int(placement.fold_cpus))
+    )
+    return {"result": {**result, "seconds": time.perf_counter() - started}}

@@ -1,0 +1,98 @@
+"""How a study's bundles fit a cluster's nodes, by arithmetic and before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aar_ray.config import Resources
+
+Node = Mapping[str, float]
+"""Resources of one node as Ray names them: CPU, GPU, trial_slot."""
+
+
+class DoesNotFit(ValueError):
+    """The cluster cannot hold what the study asks for; the message holds the arithmetic."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What is asked of Ray."""
+
+    groups: int
+    """Ray Train worker groups at once."""
+    workers: int
+    """Workers a group."""
+    worker_cpus: float
+    worker_gpus: float
+    fold_cpus: float
+    fold_gpus: float
+    trial_slots: int
+    """Trials at once."""
+
+
+def place(resources: Resources, nodes: Sequence[Node]) -> Placement:
+    """Fill in what the study leaves open, and check that one group and one fold fit side by side.
+
+    Without a number of groups there are as many as leave half of the processors (or of each GPU) to fine-tuning.
+
+    Args:
+        resources: of the study.
+        nodes: of the cluster, those included that an autoscaler could add.
+
+    Raises:
+        DoesNotFit: with what is asked and what each node has.
+    """
+    gpus = sum(node.get("GPU", 0) for node in nodes)
+    cpus = sum(node.get("CPU", 0) for node in nodes)
+    pretrain, finetune = resources.pretrain, resources.finetune
+    # one worker shares its GPU with fine-tuning; several need a whole one each for NCCL
+    default_gpus = (0.5 if pretrain.workers == 1 else 1.0) if gpus else 0.0
+    worker_gpus = default_gpus if pretrain.gpus_per_worker is None else pretrain.gpus_per_worker
+    fold_gpus = (0.25 if gpus else 0.0) if finetune.gpus is None else finetune.gpus
+    if pretrain.groups:
+        groups = pretrain.groups
+    elif worker_gpus:
+        groups = max(1, int(gpus // pretrain.workers))
+    else:
+        groups = max(1, int(cpus // 2 // (pretrain.workers * pretrain.cpus_per_worker)))
+    placement = Placement(
+        groups=min(groups, resources.trial_slots),
+        workers=pretrain.workers,
+        worker_cpus=pretrain.cpus_per_worker,
+        worker_gpus=worker_gpus,
+        fold_cpus=finetune.cpus,
+        fold_gpus=fold_gpus,
+        trial_slots=resources.trial_slots,
+    )
+    _check(placement, nodes)
+    return placement
+
+
+def _check(placement: Placement, nodes: Sequence[Node]) -> None:
+    slots = int(sum(node.get("trial_slot", 0) for node in nodes))
+    if slots < 1:
+        raise DoesNotFit(
+            "a study needs a node with trial slots, none of the "
+            f"{len(nodes)} nodes has one; start the head with --resources='{{\"trial_slot\": {placement.trial_slots}}}'"
+        )
+    worker = {"CPU": placement.worker_cpus, "GPU": placement.worker_gpus}
+    fold = {"CPU": placement.fold_cpus, "GPU": placement.fold_gpus}
+    bundles = [worker] * (placement.groups * placement.workers) + [fold]
+    free = [dict(node) for node in nodes]
+    for bundle in sorted(bundles, key=lambda wanted: (-wanted["GPU"], -wanted["CPU"])):
+        for node in free:
+            if all(node.get(name, 0) >= amount for name, amount in bundle.items()):
+                for name, amount in bundle.items():
+                    node[name] = node.get(name, 0) - amount
+                break
+        else:
+            raise DoesNotFit(
+                f"the study asks for {placement.groups} group(s) of {placement.workers} worker(s) with "
+                f"{_amounts(worker)} each and a fine-tuning task with {_amounts(fold)} beside them; the nodes have "
+                f"{'; '.join(_amounts(node) for node in nodes)}. Lower resources.pretrain or add nodes"
+            )
+
+
+def _amounts(bundle: Node) -> str:
+    return ", ".join(f"{bundle.get(name, 0):g} {name}" for name in ("CPU", "GPU"))

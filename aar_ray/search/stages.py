@@ -1,0 +1,221 @@
+"""The service that makes each stage's artifact once: an actor beside the store, without processors of its own.
+
+Trials ask it for encoders; worker groups take the pre-trains from it. One key is one pre-train, however many trials
+wait for it. It alone writes the store, so that only its node needs the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import safetensors.torch
+from torch import Tensor
+
+from aar_ray.config import Settings, settings_from
+from aar_ray.store import Store, stage_key
+from aar_ray.training import pretrain as pretraining
+from aar_ray.training.pretrain import Checkpoint, pretrain_settings
+
+ATTEMPTS = 3
+"""Times that a pre-train is handed out before a group that dies with it is taken to be its doing."""
+
+
+@dataclass(frozen=True)
+class PretrainStage:
+    """What every pre-train of a study has in common."""
+
+    corpus: str
+    """Key of the corpus."""
+    normalisation: str
+    seed: int
+    workers: int
+    """Of a group: another number deals the windows out differently."""
+
+    def key(self, settings: Settings, epochs: int | None = None) -> str:
+        """Key of the encoder after `epochs`, those of the settings if none are given."""
+        values = pretrain_settings(settings)
+        if epochs is not None:
+            values["pretrain.epochs"] = epochs
+        return stage_key("pretrain", pretraining.VERSION, {**self.__dict__, "settings": values})
+
+
+@dataclass
+class Job:
+    """One pre-train that has been asked for."""
+
+    key: str
+    settings: dict[str, Any]
+    epochs: int
+    state: Literal["queued", "running", "done", "failed"] = "queued"
+    cached: bool = False
+    history: list[dict[str, float]] = field(default_factory=list)
+    resume: bytes | None = None
+    reason: str | None = None
+    attempts: int = 0
+    group: str | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def notify(self) -> None:
+        """Wake all who wait for news."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+class Stages:
+    """Hands out pre-trains and keeps their results; a Ray actor, all of whose methods are coroutines."""
+
+    def __init__(self, store: str, stage: PretrainStage) -> None:
+        self.store, self.stage = Store(store), stage
+        self.jobs: dict[str, Job] = {}
+        self.queue: deque[Job] = deque()
+        self.work = asyncio.Condition()
+        self.no_more = False
+        self.broken: str | None = None
+
+    # --- asked by trials ---
+
+    async def request(self, settings: dict[str, Any]) -> str:
+        """Ask for the encoder of these settings; returns its key. Asking twice is asking once."""
+        resolved = settings_from(settings)
+        key = self.stage.key(resolved)
+        if key in self.jobs:
+            return key
+        job = Job(key, settings, resolved.pretrain.epochs)
+        self.jobs[key] = job
+        if found := self._checkpoint(key):
+            job.state, job.cached, job.history = "done", True, found.history
+        elif self.broken:
+            job.state, job.reason = "failed", self.broken
+        else:
+            job.resume = self._earlier(resolved)
+            async with self.work:
+                self.queue.append(job)
+                self.work.notify()
+        return key
+
+    async def news(self, key: str, epoch: int) -> dict[str, Any]:
+        """Wait until there is more than `epoch` epochs, or an end: records, state, reason, cached."""
+        job = self.jobs[key]
+        while len(job.history) <= epoch and job.state in ("queued", "running"):
+            await job.changed.wait()
+        return {"records": job.history[epoch:], "state": job.state, "reason": job.reason, "cached": job.cached}
+
+    async def encoder(self, key: str) -> dict[str, Tensor]:
+        """Weights of E_T."""
+        checkpoint = self._checkpoint(key)
+        if checkpoint is None:
+            raise KeyError(f"no pre-trained encoder {key} in {self.store.root}")
+        return checkpoint.encoder()
+
+    async def found(self, key: str) -> dict[str, Any] | None:
+        """The result of a fine-tuning that has been done before, or None."""
+        folder = self.store.find("finetune", key)
+        return None if folder is None else json.loads((folder / "result.json").read_text())
+
+    async def keep(self, key: str, made_from: dict[str, Any], outcome: dict[str, Any]) -> None:
+        """Publish a fine-tuning: `result` (plain data), and where there are any `probabilities` and `model`."""
+        with self.store.publish("finetune", key, made_from) as folder:
+            (folder / "result.json").write_text(json.dumps(outcome["result"]))
+            if "model" in outcome:
+                safetensors.torch.save_file(outcome["model"], folder / "model.safetensors")
+                np.save(folder / "probabilities.npy", outcome["probabilities"])
+
+    # --- asked by worker groups ---
+
+    async def take(self, group: str) -> dict[str, Any] | None:
+        """Wait for a pre-train; None when no more will come. A group that has been restarted gets its own back."""
+        async with self.work:
+            for job in self.jobs.values():
+                if job.state == "running" and job.group == group:
+                    self._put_back(job)
+            while not self.queue:
+                if self.no_more:
+                    return None
+                await self.work.wait()
+            job = self.queue.popleft()
+            job.state, job.group = "running", group
+            job.attempts += 1
+        return {"key": job.key, "settings": job.settings, "seed": self.stage.seed, "resume": job.resume}
+
+    async def advanced(self, group: str, key: str, data: bytes) -> None:
+        """An epoch is done; the last one's checkpoint becomes the artifact."""
+        job = self.jobs[key]
+        if job.group != group or job.state != "running":
+            return
+        checkpoint = Checkpoint.from_bytes(data)
+        job.history, job.resume = checkpoint.history, data
+        if checkpoint.epoch < job.epochs:
+            self._write_running(key, data)
+        else:
+            with self.store.publish("pretrain", key, {**self.stage.__dict__, "settings": job.settings}) as folder:
+                (folder / "checkpoint.pt").write_bytes(data)
+            self._running_file(key).unlink(missing_ok=True)
+            job.state, job.resume = "done", None
+        job.notify()
+
+    async def failed(self, group: str, key: str, reason: str) -> None:
+        """A pre-train cannot be done with its settings."""
+        job = self.jobs[key]
+        if job.group == group:
+            job.state, job.reason = "failed", reason
+            job.notify()
+
+    async def group_broke(self, reason: str) -> None:
+        """A group will not come back: what waits for an encoder fails, and so does what will."""
+        self.broken = reason
+        for job in self.jobs.values():
+            if job.state in ("queued", "running"):
+                job.state, job.reason = "failed", reason
+                job.notify()
+        self.queue.clear()
+
+    # --- asked by the study ---
+
+    async def drain(self) -> None:
+        """No trial will ask for another encoder: groups go home when the queue is empty."""
+        async with self.work:
+            self.no_more = True
+            self.work.notify_all()
+
+    def _put_back(self, job: Job) -> None:
+        """Its group died with it and has come back."""
+        if job.attempts >= ATTEMPTS:
+            job.state, job.reason = "failed", f"its worker group died {ATTEMPTS} times while it ran"
+        else:
+            job.state = "queued"
+            self.queue.appendleft(job)
+        job.notify()
+
+    def _checkpoint(self, key: str) -> Checkpoint | None:
+        folder = self.store.find("pretrain", key)
+        return None if folder is None else Checkpoint.from_bytes((folder / "checkpoint.pt").read_bytes())
+
+    def _earlier(self, settings: Settings) -> bytes | None:
+        """The furthest checkpoint that this pre-train may go on from: its own, interrupted, or a shorter one's."""
+        candidates = []
+        for epochs in range(settings.pretrain.epochs, 0, -1):
+            key = self.stage.key(settings, epochs)
+            if folder := self.store.find("pretrain", key):
+                candidates.append((folder / "checkpoint.pt").read_bytes())
+                break
+        running = self._running_file(self.stage.key(settings))
+        if running.is_file():
+            candidates.append(running.read_bytes())
+        return max(candidates, key=lambda data: Checkpoint.from_bytes(data).epoch, default=None)
+
+    def _running_file(self, key: str) -> Path:
+        return self.store.root / "pretrain" / f".{key}.pt"
+
+    def _write_running(self, key: str, data: bytes) -> None:
+        path = self._running_file(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_suffix(".writing")
+        scratch.write_bytes(data)
+        os.replace(scratch, path)

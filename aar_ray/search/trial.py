@@ -1,0 +1,75 @@
+"""One trial of Ray Tune: waits for its encoder, has it fine-tuned on every fold, and reports events as they come.
+
+It holds a trial slot and no processor; a fraction of one would starve Ray Data and the folds' tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import ray
+from ray import tune
+
+from aar_ray.config import settings_from
+from aar_ray.search.folds import Folds, mean_macro_f1
+
+
+class TrialFailed(Exception):
+    """The trial cannot be done, for a reason that lies in its settings or in the cluster."""
+
+
+def run_trial(config: Mapping[str, Any], *, folds: Folds) -> None:
+    """Function that Ray Tune runs; everything that happens is reported as an event for the journal.
+
+    Args:
+        config: `trial`, its number; `settings`, all of them by dotted name, fixed and searched.
+        folds: what fine-tuning needs.
+    """
+    number = config["trial"]
+    try:
+        for event in _events(config["settings"], folds):
+            tune.report({"journal": {"trial": number, **event}})
+    except Exception as error:
+        # recorded with its reason; the study goes on
+        _end(number, "failed", None, _reason(error))
+
+
+def _events(settings: Mapping[str, Any], folds: Folds) -> Iterator[dict[str, Any]]:
+    key = yield from _pretrained(settings, folds.stages)
+    finished = []
+    for fold in folds.finetuned(settings_from(settings), key):
+        finished.append(fold)
+        yield {"event": "fold_finished", **fold}
+    yield {"event": "trial_finished", "state": "complete", "macro_f1": mean_macro_f1(finished), "reason": None}
+
+
+def _pretrained(settings: Mapping[str, Any], stages: Any) -> Iterator[dict[str, Any]]:
+    """Wait for the encoder, with an event an epoch; returns its key."""
+    key = ray.get(stages.request.remote(dict(settings)))
+    records: list[dict[str, float]] = []
+    while True:
+        news = ray.get(stages.news.remote(key, len(records)))
+        for record in news["records"]:
+            records.append(record)
+            yield {"event": "pretrain_epoch", "key": key, "epoch": len(records), "metrics": record}
+        if news["state"] == "failed":
+            raise TrialFailed(f"pre-training: {news['reason']}")
+        if news["state"] == "done":
+            break
+    seconds = sum(record["seconds"] for record in records)
+    yield {"event": "pretrained", "key": key, "seconds": seconds, "cached": news["cached"]}
+    return key
+
+
+def _end(number: int, state: str, macro_f1: float | None, reason: str | None) -> None:
+    tune.report(
+        {"journal": {"event": "trial_finished", "trial": number, "state": state, "macro_f1": macro_f1, "reason": reason}}
+    )
+
+
+def _reason(error: Exception) -> str:
+    """One line: what a task raised, without Ray's traceback of where it ran."""
+    cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) and error.cause else error
+    first = str(cause).strip().splitlines()
+    return f"{type(cause).__name__}: {first[0] if first else 'no message'}"

@@ -1,0 +1,117 @@
+"""Command line: a study file becomes a ranked table.
+
+`python -m aar_ray.study FILE` runs the study, or goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from aar_ray.config import Study
+from aar_ray.corpus.readers import check_source
+from aar_ray.report.progress import Progress
+from aar_ray.report.table import ranked_table
+from aar_ray.report.tensorboard import rebuild
+from aar_ray.search.cluster import cluster
+from aar_ray.search.engine import run_study
+from aar_ray.search.journal import Event, Journal
+from aar_ray.search.placement import DoesNotFit
+from aar_ray.search.ranking import baselines, rank, write_ranking
+from aar_ray.study_file import StudyFileError, load_study, save_study
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        study = load_study(options.file, options.set)
+        for source in study.sources():
+            check_source(source)
+        return run(study, Path(options.results), address=options.address, resume=options.resume)
+    except (StudyFileError, DoesNotFit, ConnectionError, OSError, ValueError, RuntimeError) as error:
+        errors.print(str(error), markup=False)
+        return 1
+    except KeyboardInterrupt:
+        errors.print("stopped; the same command goes on")
+        return INTERRUPTED
+
+
+def run(study: Study, results: Path, *, address: str | None = None, resume: bool = False) -> int:
+    """Run a study in `results/<its name>`; returns the exit status."""
+    folder = results / study.name
+    journal = _open(study, folder, resume)
+    console = Console(soft_wrap=True)
+    # SIGTERM would save nothing; as SIGINT it lets Ray Tune stop its trials
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    board = rebuild(folder / "tensorboard", journal.events)
+    try:
+        with Progress(console, study.budget.trials) as progress, cluster(study.resources, address) as placement:
+
+            def observe(event: Event) -> None:
+                board.observe(event)
+                progress.observe(event)
+
+            finished = run_study(study, placement, journal, observe, progress.stage)
+    finally:
+        board.close()
+        ranking = rank(journal.events)
+        write_ranking(ranking, folder / "ranking.csv")
+        journal.close()
+    if not finished:
+        raise KeyboardInterrupt
+    console.print(ranked_table(ranking, baselines(journal.events), study.simulated))
+    console.print(f"tensorboard --logdir {folder / 'tensorboard'}", markup=False)
+    return 0 if (ranking["state"] == "complete").any() else 1
+
+
+def _open(study: Study, folder: Path, resume: bool) -> Journal:
+    """The study's journal, once it is certain that it is this study's."""
+    before = folder / "study.yaml"
+    if resume and not before.is_file():
+        raise ValueError(f"--resume goes on with an earlier run, there is none in {folder}; leave --resume out")
+    if before.is_file():
+        _same_study(study, load_study(before), folder)
+    journal = Journal(folder / "journal.jsonl")
+    save_study(study, before)
+    return journal
+
+
+def _same_study(study: Study, earlier: Study, folder: Path) -> None:
+    """A study goes on with another budget or on other machines, but not as another study."""
+    now, then = (each.model_dump(exclude={"budget", "resources"}) for each in (study, earlier))
+    differing = [name for name in now if now[name] != then[name]]
+    if differing:
+        raise ValueError(
+            f"{folder} holds a study of this name with another {', '.join(differing)}; "
+            "give the study another name, or remove the folder"
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m aar_ray.study", description="Run a study, or go on with it.")
+    parser.add_argument("file", metavar="FILE", help="study file (YAML)")
+    parser.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="fix a setting (tfc.margin=0.3) or change the file (budget.trials=20); may be given again",
+    )
+    parser.add_argument("--results", metavar="DIR", default="results", help="where results go (default: results)")
+    parser.add_argument("--address", metavar="ADDRESS", help="a running Ray cluster (auto, or HOST:PORT)")
+    parser.add_argument("--resume", action="store_true", help="insist on going on with an earlier run")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

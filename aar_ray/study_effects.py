@@ -1,0 +1,131 @@
+"""Searches in vain: settings of a study file that cannot change a result, because of what others are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from typing import Any, NamedTuple
+
+from aar_ray.study_settings import Space
+from aar_ray.study_text import Document
+
+
+class Need(NamedTuple):
+    """Settings that have an effect only where another can have certain values."""
+
+    settings: tuple[str, ...]
+    of: tuple[str, ...]
+    """The settings that decide."""
+    enough: Callable[..., bool]
+    """Whether one value of each of them gives the settings an effect."""
+    reason: str
+
+
+def _drawn(family: str) -> Callable[[Any], bool]:
+    return lambda families: family in families
+
+
+NEEDS = (
+    Need(
+        ("tfc.margin",),
+        ("tfc.margin_form",),
+        lambda form: form == "hinge",
+        "tfc.margin_form is linear, under which δ is an additive constant without a gradient",
+    ),
+    Need(
+        ("tfc.margin", "tfc.margin_form"),
+        ("tfc.margin",),
+        lambda margin: margin < 2,
+        "tfc.margin is 2 or more, beyond every distance, where the hinge is linear and δ has no gradient",
+    ),
+    Need(
+        ("tfc.margin", "tfc.margin_form", "tfc.distance"),
+        ("tfc.contrastive_weight",),
+        lambda weight: weight < 1,
+        "tfc.contrastive_weight is 1, which leaves the consistency loss out",
+    ),
+    Need(
+        ("tfc.projector_hidden", "tfc.projector_size"),
+        ("tfc.contrastive_weight", "tfc.alignment_weight"),
+        lambda contrast, alignment: contrast < 1 or alignment > 0,
+        "tfc.contrastive_weight is 1 and tfc.alignment_weight 0, which leave z out of the loss",
+    ),
+    Need(
+        ("tfc.contrastive_form", "tfc.anchors"),
+        ("tfc.contrastive_weight",),
+        lambda weight: weight > 0,
+        "tfc.contrastive_weight is 0, which leaves the contrastive losses out",
+    ),
+    Need(
+        ("tfc.temperature",),
+        ("tfc.contrastive_weight", "tfc.alignment_weight"),
+        lambda contrast, alignment: contrast > 0 or alignment > 0,
+        "tfc.contrastive_weight and tfc.alignment_weight are 0, which leave the contrastive losses out",
+    ),
+    *(
+        Need(settings, (f"augment.{kind}_families",), _drawn(family), f"augment.{kind}_families never holds {family}")
+        for family, kind, settings in (
+            ("jitter", "time", ("augment.jitter_deviation",)),
+            ("scaling", "time", ("augment.scaling_deviation",)),
+            ("time_shift", "time", ("augment.shift_fraction",)),
+            ("crop", "time", ("augment.crop_fraction",)),
+            ("rotation", "time", ("augment.rotation_degrees",)),
+            ("perturbation", "frequency", ("augment.perturbation_strength", "augment.perturbed_share")),
+            ("masking", "frequency", ("augment.masked_share",)),
+        )
+    ),
+    Need(
+        ("augment.perturbed_share",),
+        ("augment.perturbation_strength",),
+        lambda strength: strength > 0,
+        "augment.perturbation_strength is 0, which changes no bin",
+    ),
+    Need(
+        ("classifier.fused_size",),
+        ("classifier.convolution",),
+        lambda convolution: convolution == "across_axes",
+        "classifier.convolution is never across_axes, which alone has a fused size",
+    ),
+    Need(
+        ("finetune.class_balance_beta",),
+        ("finetune.class_weights",),
+        lambda weights: weights == "effective_number",
+        "finetune.class_weights is never effective_number, which alone has a β",
+    ),
+    Need(
+        ("finetune.optimiser",),
+        ("finetune.weight_decay",),
+        lambda decay: decay > 0,
+        "finetune.weight_decay is 0, without which adam and adamw are the same",
+    ),
+    Need(
+        ("finetune.patience",),
+        ("finetune.patience", "finetune.epochs"),
+        lambda patience, epochs: patience < epochs,
+        "it is never below finetune.epochs, so training never stops early",
+    ),
+    Need(
+        ("finetune.selection",),
+        ("finetune.epochs",),
+        lambda epochs: epochs > 1,
+        "finetune.epochs is 1, which leaves no epoch to choose",
+    ),
+)
+
+
+def check_effects(document: Document, space: Space) -> None:
+    """Report each searched setting that has no effect, whatever the others draw, with the reason."""
+    for need in NEEDS:
+        values = [space.values(name) for name in need.of]
+        if all(values) and not any(need.enough(*combination) for combination in product(*values)):
+            for name in need.settings:
+                _refuse(document, space, name, need.reason)
+    pretrain = document.section("resources").get("pretrain", {})
+    if isinstance(pretrain, dict) and pretrain.get("workers", 1) == 1:
+        _refuse(document, space, "tfc.negatives", "resources.pretrain.workers is 1, so a batch has no other worker")
+
+
+def _refuse(document: Document, space: Space, name: str, reason: str) -> None:
+    if name in space.search:
+        message = f"searching it changes nothing: {reason}; fix it or leave it out"
+        document.report(("search", name), message, about_name=True)

@@ -1,0 +1,1 @@
+"""Loops over batches: pre-training, fine-tuning, and the random forest beside them. Only `worker` knows Ray Train."""

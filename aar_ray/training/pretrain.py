@@ -1,0 +1,251 @@
+"""Pre-training of TF-C on windows without labels (paper, "Model pre-training"), one worker's part of it.
+
+Without Ray: `worker.py` calls it in a Ray Train group, a script can call it alone. A run is a pure function of its
+windows, settings and seed: each epoch draws from streams named by its number, so that a run continued from a
+checkpoint equals one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from aar_ray.config import PRETRAIN_SECTIONS, Settings, dotted
+from aar_ray.method.diagnostics import alignment, effective_rank, off_diagonal_cosine, uniformity
+from aar_ray.method.losses import Losses
+from aar_ray.method.tfc import TFCModel, draw_views
+from aar_ray.seeds import drawing_from, torch_stream
+
+VERSION = 1
+"""Part of every pre-train key: raise it when the same settings would give another encoder."""
+
+WATCHED_WINDOWS = 512
+"""Windows on which each epoch's embedding is looked at."""
+
+
+class Diverged(ArithmeticError):  # noqa: N818 - what happened, as in StopIteration
+    """The loss is not finite any more; settings are at fault, a retry would do the same."""
+
+
+@dataclass
+class Checkpoint:
+    """A pre-train after some epochs: enough to go on, and to read its encoder from."""
+
+    epoch: int
+    model: dict[str, Tensor]
+    optimiser: dict[str, Any]
+    history: list[dict[str, float]] = field(default_factory=list)
+    """One record an epoch: losses, diagnostics, learning rate, seconds."""
+
+    def to_bytes(self) -> bytes:
+        """For a file or another process."""
+        buffer = io.BytesIO()
+        torch.save(self.__dict__, buffer)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Checkpoint:
+        return cls(**torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
+
+    def encoder(self) -> dict[str, Tensor]:
+        """Weights of E_T, which is all that fine-tuning takes over."""
+        prefix = "time_encoder."
+        return {name.removeprefix(prefix): value for name, value in self.model.items() if name.startswith(prefix)}
+
+
+def pretrain_settings(settings: Settings) -> dict[str, Any]:
+    """What the pre-trained encoder depends on, by dotted name."""
+    return {name: value for name, value in dotted(settings).items() if name.split(".")[0] in PRETRAIN_SECTIONS}
+
+
+def build_model(settings: Settings, axes: int, window_length: int, *, seed: int) -> TFCModel:
+    """TF-C with initial weights from the stream "initial weights"."""
+    with drawing_from(seed, "initial weights", "pretrain"):
+        return TFCModel(axes, window_length, patchtst=settings.patchtst, tfc=settings.tfc, spectrum=settings.spectrum)
+
+
+def pretrain(
+    windows: Float[Tensor, "windows axes length"],
+    settings: Settings,
+    *,
+    seed: int,
+    rank: int = 0,
+    workers: int = 1,
+    resume: Checkpoint | None = None,
+    on_epoch: Callable[[Checkpoint], None] = lambda _: None,
+) -> Checkpoint:
+    """Train until `pretrain.epochs` and return the last checkpoint.
+
+    Args:
+        windows: z-scored, this worker's shard, on its device.
+        settings: of these the sections `PRETRAIN_SECTIONS` are read.
+        seed: of the study.
+        rank, workers: this worker's number and how many share the global batch; more than one need an initialised
+            `torch.distributed`.
+        resume: an earlier checkpoint of the same run, or of the same run with fewer epochs.
+        on_epoch: called on rank 0 after each epoch.
+
+    Raises:
+        Diverged: the loss became NaN or infinite.
+        ValueError: fewer than two windows for each worker.
+    """
+    trainer = _Trainer(windows, settings, seed=seed, rank=rank, workers=workers)
+    history: list[dict[str, float]] = []
+    if resume is not None:
+        trainer.load(resume)
+        history = list(resume.history)
+    for epoch in range(len(history) + 1, settings.pretrain.epochs + 1):
+        started = time.perf_counter()
+        losses = trainer.run_epoch(epoch)
+        seconds = time.perf_counter() - started
+        history.append(
+            {
+                "epoch": float(epoch),
+                **losses,
+                **trainer.watch(),
+                "learning_rate": settings.pretrain.learning_rate,
+                "seconds": seconds,
+            }
+        )
+        if rank == 0:
+            on_epoch(trainer.checkpoint(epoch, history))
+    return trainer.checkpoint(settings.pretrain.epochs, history)
+
+
+class _Trainer:
+    """Model, optimiser and data of one run."""
+
+    def __init__(self, windows: Tensor, settings: Settings, *, seed: int, rank: int, workers: int) -> None:
+        self.windows, self.settings = windows, settings
+        self.seed, self.rank, self.workers = seed, rank, workers
+        self.device = windows.device
+        self.batch, self.steps = _batches(len(windows), settings.pretrain.batch_size, workers, self.device)
+        self.model = build_model(settings, windows.shape[1], windows.shape[2], seed=seed).to(self.device)
+        parallel = workers > 1
+        self.gather = _gather_rows if parallel and settings.tfc.negatives == "global" else None
+        self.step_model = DistributedDataParallel(self.model) if parallel else self.model
+        pretrain = settings.pretrain
+        self.optimiser = torch.optim.Adam(
+            self.model.parameters(),
+            lr=pretrain.learning_rate,
+            betas=(pretrain.beta1, pretrain.beta2),
+            weight_decay=pretrain.weight_decay,
+            fused=True,
+        )
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        self.model.load_state_dict(checkpoint.model)
+        # copies, here and below: the optimiser would go on writing into the checkpoint's own tensors
+        self.optimiser.load_state_dict(copy.deepcopy(checkpoint.optimiser))
+
+    def checkpoint(self, epoch: int, history: list[dict[str, float]]) -> Checkpoint:
+        model = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
+        return Checkpoint(epoch, model, copy.deepcopy(self.optimiser.state_dict()), list(history))
+
+    def run_epoch(self, epoch: int) -> dict[str, float]:
+        """One pass over the shard; the mean of each loss over its steps."""
+        order = torch.randperm(
+            len(self.windows),
+            generator=torch_stream(self.seed, "shuffle", self.rank, epoch, device=self.device),
+            device=self.device,
+        )
+        generator = torch_stream(self.seed, "augment", self.rank, epoch, device=self.device)
+        sums = torch.zeros(len(LOSS_NAMES), device=self.device)
+        self.model.train()
+        with drawing_from(self.seed, "dropout", self.rank, epoch):
+            for chosen in order[: self.batch * self.steps].split(self.batch):
+                sums += self._step(self.windows[chosen], generator)
+        means = (sums / self.steps).tolist()
+        if not all(map(math.isfinite, means)):
+            raise Diverged(f"the pre-training loss was not finite in epoch {epoch}: lower pretrain.learning_rate")
+        return dict(zip(LOSS_NAMES.values(), means, strict=True))
+
+    def _step(self, windows: Tensor, generator: torch.Generator) -> Tensor:
+        views = draw_views(windows, generator, spectrum=self.settings.spectrum, augment=self.settings.augment)
+        half = self.settings.pretrain.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            losses: Losses = self.step_model(views, self.gather)
+        self.optimiser.zero_grad(set_to_none=True)
+        losses.total.backward()
+        self.optimiser.step()
+        return torch.stack([getattr(losses, name).detach() for name in LOSS_NAMES])
+
+    @torch.no_grad()
+    def watch(self) -> dict[str, float]:
+        """How the embedding of the first windows of the shard looks, dropout off."""
+        windows = self.windows[:WATCHED_WINDOWS]
+        generator = torch_stream(self.seed, "watch", device=self.device)
+        views = draw_views(windows, generator, spectrum=self.settings.spectrum, augment=self.settings.augment)
+        self.model.eval()
+        h = self.model.embed(self.model.time_encoder, views.windows)
+        h_augmented = self.model.embed(self.model.time_encoder, views.augmented_windows)
+        z = self.model.time_projector(h)
+        # the epoch's last update comes after its last loss
+        if not torch.cat([h, h_augmented, z], dim=1).isfinite().all():
+            raise Diverged("the pre-trained embedding is not finite: lower pretrain.learning_rate")
+        return {
+            "alignment": alignment(h, h_augmented),
+            "uniformity": uniformity(h),
+            "effective_rank_h": effective_rank(h),
+            "effective_rank_z": effective_rank(z),
+            "off_diagonal_cosine_z": off_diagonal_cosine(z),
+        }
+
+
+LOSS_NAMES = {
+    "total": "loss",
+    "time": "loss_time",
+    "frequency": "loss_frequency",
+    "consistency": "loss_consistency",
+    "alignment": "loss_alignment",
+}
+
+
+def _batches(windows: int, batch_size: int, workers: int, device: torch.device) -> tuple[int, int]:
+    """Windows a step on this worker, and steps an epoch, the same on all workers.
+
+    The windows that are left over differ from epoch to epoch, as the order does.
+    """
+    smallest = torch.tensor(windows, device=device)
+    if workers > 1:
+        dist.all_reduce(smallest, dist.ReduceOp.MIN)
+    shard = int(smallest)
+    if batch_size % workers:
+        raise ValueError(f"pretrain.batch_size must be a multiple of the {workers} workers, got {batch_size}")
+    if shard < 2:
+        raise ValueError(f"pre-training needs at least 2 windows for each worker, got {shard}")
+    batch = min(batch_size // workers, shard)
+    return batch, shard // batch
+
+
+class _GatherRows(torch.autograd.Function):
+    """Rows of all workers in order of rank; the gradient of a row is the sum of what all workers send back to it."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        # each worker computes the same global loss, and DistributedDataParallel then takes the mean over workers:
+        # the sum here makes that mean the gradient of the one global loss; a copy, since autograd may share `gradient`
+        gradient = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(gradient)
+        return gradient.chunk(dist.get_world_size())[dist.get_rank()]
+
+
+def _gather_rows(rows: Tensor) -> Tensor:
+    return _GatherRows.apply(rows)  # type: ignore[no-any-return]

@@ -1,0 +1,82 @@
+"""A Ray Train worker that pre-trains one encoder after another.
+
+A worker group takes seconds to start, so it stays up: it pulls its shard of the corpus once, keeps it on its device,
+and asks a service for the next pre-train until there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import ray
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed as dist
+
+from aar_ray.config import settings_from
+from aar_ray.corpus.shards import resident_windows
+from aar_ray.training.pretrain import Checkpoint, Diverged, pretrain
+
+BATCH = 8192
+"""Windows a batch while the shard is pulled."""
+
+
+class PretrainService(Protocol):
+    """What a worker asks of the actor that hands out pre-trains; each call is a Ray remote method."""
+
+    take: Any
+    """(group) -> {"key", "settings", "seed", "resume": bytes | None}, or None to go home."""
+    advanced: Any
+    """(group, key, checkpoint bytes) -> None, after each epoch."""
+    failed: Any
+    """(group, key, reason) -> None."""
+
+
+def serve_pretraining(config: Mapping[str, Any]) -> None:
+    """Loop of each worker of a group; runs inside Ray Train.
+
+    Args:
+        config: `service`, a handle to a `PretrainService`; `group`, this group's name; `summary`, of the corpus, and
+            `normalisation`, for the z-score; `threads`, processors of a worker.
+    """
+    service: PretrainService = config["service"]
+    torch.set_num_threads(config["threads"])
+    context = ray.train.get_context()
+    rank, workers = context.get_world_rank(), context.get_world_size()
+    device = ray.train.torch.get_device()
+    shard = ray.train.get_dataset_shard("corpus")
+    batches = shard.iter_batches(batch_size=BATCH, batch_format="numpy")
+    windows = torch.from_numpy(resident_windows(batches, config["summary"], config["normalisation"])).to(device)
+    while True:
+        job = _next_job(service, config["group"], rank, workers)
+        if job is None:
+            return
+        key = job["key"]
+
+        def advanced(checkpoint: Checkpoint, key: str = key) -> None:
+            ray.get(service.advanced.remote(config["group"], key, checkpoint.to_bytes()))
+
+        try:
+            pretrain(
+                windows,
+                settings_from(job["settings"]),
+                seed=job["seed"],
+                rank=rank,
+                workers=workers,
+                resume=Checkpoint.from_bytes(job["resume"]) if job["resume"] else None,
+                on_epoch=advanced,
+            )
+        except (Diverged, ValueError) as error:
+            # every worker sees the same loss and the same settings, so all of them are here and go on together
+            if rank == 0:
+                ray.get(service.failed.remote(config["group"], key, str(error)))
+
+
+def _next_job(service: PretrainService, group: str, rank: int, workers: int) -> dict[str, Any] | None:
+    """Rank 0 asks, all others are told."""
+    job = [ray.get(service.take.remote(group)) if rank == 0 else None]
+    if workers > 1:
+        dist.broadcast_object_list(job, src=0)
+    return job[0]

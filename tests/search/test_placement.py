@@ -1,0 +1,57 @@
+"""Placement: bundles against nodes, by arithmetic."""
+
+from __future__ import annotations
+
+import pytest
+
+from aar_ray.config import Resources
+from aar_ray.search.placement import DoesNotFit, place
+
+LAPTOP = [{"CPU": 2.0, "trial_slot": 4.0}]
+
+
+def resources(**parts: object) -> Resources:
+    return Resources.model_validate(parts)
+
+
+def test_a_laptop_holds_one_group_of_one_processor() -> None:
+    placement = place(resources(), LAPTOP)
+    assert (placement.groups, placement.workers, placement.worker_cpus, placement.worker_gpus) == (1, 1, 1, 0)
+    assert (placement.fold_cpus, placement.fold_gpus) == (1, 0)
+
+
+def test_processors_are_halved_between_pre_training_and_fine_tuning() -> None:
+    assert place(resources(trial_slots=32), [{"CPU": 16.0, "trial_slot": 32.0}]).groups == 8
+    assert place(resources(trial_slots=32, pretrain={"workers": 3}), [{"CPU": 16.0, "trial_slot": 32.0}]).groups == 2
+
+
+def test_never_more_groups_than_trials_at_once() -> None:
+    assert place(resources(trial_slots=3), [{"CPU": 64.0, "trial_slot": 3.0}]).groups == 3
+
+
+def test_gpus_are_used_where_there_are_any() -> None:
+    nodes = [{"CPU": 0.0, "trial_slot": 8.0}, *[{"CPU": 8.0, "GPU": 1.0}] * 4]
+    placement = place(resources(trial_slots=8), nodes)
+    assert (placement.groups, placement.worker_gpus, placement.fold_gpus) == (4, 0.5, 0.25)
+    # NCCL takes one whole GPU a worker
+    two_workers = place(resources(trial_slots=8, pretrain={"workers": 2, "groups": 1}), nodes)
+    assert (two_workers.groups, two_workers.worker_gpus) == (1, 1.0)
+
+
+def test_what_does_not_fit_is_refused_with_the_arithmetic() -> None:
+    with pytest.raises(DoesNotFit, match=r"1 group\(s\) of 2 worker\(s\) with 1 CPU, 0 GPU each.*have 2 CPU, 0 GPU"):
+        place(resources(pretrain={"workers": 2}), LAPTOP)
+    with pytest.raises(DoesNotFit, match="with 1 CPU, 1 GPU each"):
+        place(resources(pretrain={"gpus_per_worker": 1}), LAPTOP)
+
+
+def test_a_bundle_must_fit_one_node_and_not_their_sum() -> None:
+    nodes = [{"CPU": 2.0, "trial_slot": 4.0}, {"CPU": 2.0}]
+    assert place(resources(pretrain={"groups": 1}), nodes).groups == 1
+    with pytest.raises(DoesNotFit, match="with 3 CPU"):
+        place(resources(pretrain={"groups": 1, "cpus_per_worker": 3}), nodes)
+
+
+def test_a_cluster_without_trial_slots_is_refused_with_the_command() -> None:
+    with pytest.raises(DoesNotFit, match=r"none of the 1 nodes has one; start the head with --resources"):
+        place(resources(), [{"CPU": 8.0}])
