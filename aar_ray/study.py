@@ -28,6 +28,9 @@ from aar_ray.study_file import StudyFileError, load_study, save_study
 
 INTERRUPTED = 130
 
+PLAIN_WIDTH = 140
+"""Characters a line where there is no terminal: the ranked table in one line a trial."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
@@ -35,8 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         study = load_study(options.file, options.set)
-        for source in study.sources():
-            check_source(source)
+        problems = [
+            problem
+            for source in study.sources()
+            for problem in check_source(source, labelled=source is study.data.labelled)
+        ]
+        if problems:
+            raise ValueError("\n".join(problems))
         return run(study, Path(options.results), address=options.address, resume=options.resume)
     except (StudyFileError, DoesNotFit, ConnectionError, OSError, ValueError, RuntimeError) as error:
         errors.print(str(error), markup=False)
@@ -50,12 +58,16 @@ def run(study: Study, results: Path, *, address: str | None = None, resume: bool
     """Run a study in `results/<its name>`; returns the exit status."""
     folder = results / study.name
     journal = _open(study, folder, resume)
-    console = Console(soft_wrap=True)
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, PLAIN_WIDTH)
     # SIGTERM would save nothing; as SIGINT it lets Ray Tune stop its trials
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     board = rebuild(folder / "tensorboard", journal.events)
     try:
         with Progress(console, study.budget.trials) as progress, cluster(study.resources, address) as placement:
+
+            progress.recall(journal.events)
 
             def observe(event: Event) -> None:
                 board.observe(event)

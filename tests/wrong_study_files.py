@@ -100,7 +100,7 @@ WRONG = [
     (MARGIN, "tfc.margin: {uniform: ¦0.5}", "search.tfc.margin.uniform: must be two numbers [low, high], got 0.5"),
     (MARGIN, "tfc.margin: {uniform: [¦0, 1.0]}", "search.tfc.margin.uniform.0: must be above 0, got 0"),
     (MARGIN, "tfc.margin: {uniform: [0.05, ¦.nan]}", "search.tfc.margin.uniform.1: must be finite, got .nan"),
-    (MARGIN, "tfc.margin: {uniform: ¦[1.0, 1.0]}", "search.tfc.margin.uniform: low must be below high, got 1 and 1; fix"),
+    (MARGIN, "tfc.margin: {uniform: ¦[1.0, 1.0]}", "search.tfc.margin.uniform: low must be below high, got 1 and 1"),
     (MARGIN, "tfc.margin: {uniform: ¦[1.0, 0.05]}", "search.tfc.margin.uniform: low must be below high, got 1 and 0.0"),
     (MARGIN, "tfc.margin: {uniform: [0.5, 1.0], step: ¦2}", "search.tfc.margin.step: step must be at most high - low"),
     (MARGIN, "tfc.margin: {uniform: [0.5, 1.0], step: ¦0.24}", "search.tfc.margin.step: step must divide high - low ="),

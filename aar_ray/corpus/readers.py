@@ -11,6 +11,7 @@ import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ LARGEST_GAP = 1.5
 RATE_TOLERANCE = 0.02
 """Largest difference between `rate_hz` and the time column, as a share."""
 REPEATED = "time stamp repeated"
+SEALED = "sealed animal"
 CONSTANT = "constant on all axes"
 
 
@@ -57,6 +59,10 @@ class Findings:
     dropped: Dropped = field(default_factory=Dropped)
     constant_axes: dict[str, list[str]] = field(default_factory=dict)
     """Recording: axes that never change in it, where not all three do."""
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {"dropped": self.dropped.plain(), "constant_axes": self.constant_axes}
 
 
 def parts(
@@ -96,8 +102,13 @@ def parts(
     )
 
 
-def read(part: Part, findings: Findings) -> Iterator[Recording]:
+def read(part: Part, findings: Findings, rows: int | None = None) -> Iterator[Recording]:
     """The continuous, finite recordings of one item; what is left out is counted in `findings`.
+
+    Args:
+        part: one of `parts(source, ...)`.
+        findings: counts what is left out.
+        rows: read no more than these first rows of a file.
 
     Raises:
         InputError: the file breaks a rule; see `aar_ray.corpus.tables.read_table` and `rate_hz` of the study file.
@@ -107,12 +118,12 @@ def read(part: Part, findings: Findings) -> Iterator[Recording]:
             yield _behaviours_mapped(recording, part.source.behaviours)
         return
     roles = [*AXES, "subject", "segment", "time", *(["label"] if part.labelled else [])]
-    if part.labelled and part.source.columns.label is None:
-        raise InputError(f"{part.source.name}: a labelled source must name columns.label, got none")
-    table = read_table(Path(part.file), part.source, roles)
-    for subject, rows in _by_subject(part, table):
-        if subject not in part.sealed:
-            yield from _recordings(part, subject, rows, findings)
+    table = read_table(Path(part.file), part.source, roles, rows)
+    for subject, own in _by_subject(part, table):
+        if subject in part.sealed:
+            findings.dropped.add(SEALED, len(own) / part.source.rate_hz)
+        else:
+            yield from _recordings(part, subject, own, findings)
 
 
 def subjects_of(source: SimulatedSource | TabularSource) -> tuple[str, ...]:
@@ -125,30 +136,32 @@ def subjects_of(source: SimulatedSource | TabularSource) -> tuple[str, ...]:
     return tuple(sorted({name for file in files for name in read_table(file, source, ["subject"])["subject"].unique()}))
 
 
-def check_source(source: SimulatedSource | TabularSource, *, labelled: bool = False) -> list[str]:
-    """Problems that headers and first rows show, one sentence each; empty where there is none. Needs no Ray."""
+def check_source(source: SimulatedSource | TabularSource, *, labelled: bool = False) -> None:
+    """Refuse what headers and first rows of a source's files show to be wrong. Needs no Ray.
+
+    Args:
+        source: of the study file.
+        labelled: whether its labels are wanted.
+
+    Raises:
+        InputError: all problems of the source, one a line.
+    """
     if isinstance(source, SimulatedSource):
-        return []
-    try:
-        found = parts(source, 0, labelled=labelled)
-    except InputError as error:
-        return [str(error)]
-    columns = [getattr(source.columns, axis) for axis in AXES]
-    if len(set(columns)) < len(columns):
-        return [f"{source.name}: columns x, y and z must differ, got {', '.join(columns)}"]
+        return
+    axes = [getattr(source.columns, axis) for axis in AXES]
+    if len(set(axes)) < len(axes):
+        raise InputError(f"{source.name}: columns x, y and z must differ, got {', '.join(axes)}")
+    if labelled and source.columns.label is None:
+        raise InputError(f"{source.name}: a labelled source must name columns.label, got none")
     problems = []
-    for part in found:
+    for part in parts(source, 0, labelled=labelled):
         try:
-            roles = [*AXES, "subject", "segment", "time", *(["label"] if labelled else [])]
-            table = read_table(Path(part.file), source, roles, rows=CHECKED_ROWS)
-            for subject, rows in _by_subject(part, table):
-                for _ in _recordings(part, subject, rows, Findings()):
-                    pass
+            for _ in read(part, Findings(), rows=CHECKED_ROWS):
+                pass
         except InputError as error:
             problems.append(str(error))
-    if labelled and source.columns.label is None:
-        problems.append(f"{source.name}: a labelled source must name columns.label, got none")
-    return problems
+    if problems:
+        raise InputError("\n".join(problems))
 
 
 def fingerprint(found: tuple[Part, ...]) -> list[list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -60,6 +60,14 @@ class Dropped:
         """Add what another count holds."""
         for reason, stretches in other.stretches.items():
             self.add(reason, other.seconds[reason], stretches)
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Mapping[str, float]]) -> Dropped:
+        """The count that `plain` wrote."""
+        return cls(
+            stretches={reason: int(found["stretches"]) for reason, found in plain.items()},
+            seconds={reason: found["seconds"] for reason, found in plain.items()},
+        )
 
     def plain(self) -> dict[str, dict[str, float]]:
         """By reason, as JSON holds it."""

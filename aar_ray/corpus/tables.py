@@ -34,9 +34,9 @@ def files_of(source: TabularSource) -> list[Path]:
     """
     path, suffixes = Path(source.path).expanduser(), SUFFIXES[source.reader]
     if path.is_file():
-        return [path]
+        return [path.resolve()]
     if path.is_dir():
-        found = [file for file in sorted(path.iterdir()) if file.name.endswith(suffixes) and file.is_file()]
+        found = [file.resolve() for file in sorted(path.iterdir()) if file.name.endswith(suffixes) and file.is_file()]
         if not found:
             raise InputError(
                 f"{source.name}: the folder must hold files that end in {' or '.join(suffixes)}, "
@@ -46,7 +46,7 @@ def files_of(source: TabularSource) -> list[Path]:
     if any(sign in source.path for sign in "*?["):
         root = Path(path.anchor or ".")
         pattern = str(path.relative_to(path.anchor)) if path.anchor else str(path)
-        found = sorted(file for file in root.glob(pattern) if file.is_file())
+        found = sorted(file.resolve() for file in root.glob(pattern) if file.is_file())
         if not found:
             raise InputError(f"{source.name}: the pattern must match a file, got {source.path} under {root.resolve()}")
         return found

@@ -13,6 +13,7 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_DATA_USE_DATASOURCE_V2": "0",  # its first batch comes 28 to 43 times later on a small machine
     "RAY_DEDUP_LOGS": "0",
+    "RAY_maximum_startup_concurrency": "16",  # else each start of a few workers on a laptop is warned about
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.3",  # at the default of 2 s each report waits a second or two
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

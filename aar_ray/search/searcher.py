@@ -78,6 +78,10 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the state."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its own set-up, which is never read back
+        return {}
+
 
 class Recorder(Callback):  # type: ignore[misc]
     """Writes what trials report into the journal, once, and says when no more encoders will be asked for."""

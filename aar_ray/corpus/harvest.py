@@ -1,0 +1,65 @@
+"""From one part of a source to its windows: read, bring to the study's rate, cut. Plain loops, no Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aar_ray.config import Data
+from aar_ray.corpus.readers import Findings, Part, read
+from aar_ray.corpus.resample import at_rate
+from aar_ray.corpus.windows import Cut, cut_windows
+
+GATHERED = 4096
+"""Windows handed on at a time: a burst of a bird's logger holds one."""
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """Some windows of one part, in order."""
+
+    windows: NDArray[np.float32]
+    """[n, 3, L], in g."""
+    subjects: list[str]
+    recordings: list[str]
+    starts: NDArray[np.float64]
+    """[n], seconds since the recording's first sample."""
+    behaviours: list[str | None]
+    """None throughout where labels are not used."""
+
+
+def harvest(part: Part, data: Data, findings: Findings) -> Iterator[Harvest]:
+    """All windows of a part, some thousand at a time.
+
+    Args:
+        part: what to read.
+        data: rate, window and step.
+        findings: counts what is left out.
+
+    Raises:
+        InputError: the part's file breaks a rule.
+    """
+    step = round(data.step_seconds * data.rate_hz)
+    waiting: list[Cut] = []
+    for recording in read(part, findings):
+        cut = cut_windows(at_rate(recording, data.rate_hz), data.window_samples, step, findings.dropped)
+        if len(cut.windows):
+            waiting.append(cut)
+        if sum(len(cut.windows) for cut in waiting) >= GATHERED:
+            yield _together(waiting)
+            waiting = []
+    if waiting:
+        yield _together(waiting)
+
+
+def _together(cuts: list[Cut]) -> Harvest:
+    return Harvest(
+        windows=np.concatenate([cut.windows for cut in cuts]),
+        subjects=[cut.recording.subject for cut in cuts for _ in cut.starts],
+        recordings=[cut.recording.name for cut in cuts for _ in cut.starts],
+        starts=np.concatenate([cut.starts for cut in cuts]),
+        behaviours=[label for cut in cuts for label in ([None] * len(cut.starts) if cut.labels is None else cut.labels)],
+    )
