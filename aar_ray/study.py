@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from aar_ray.config import Study
-from aar_ray.corpus.readers import check_source
+from aar_ray.corpus.checks import check_data
 from aar_ray.report.progress import Progress
 from aar_ray.report.table import ranked_table
 from aar_ray.report.tensorboard import rebuild
@@ -24,7 +24,7 @@ from aar_ray.search.engine import run_study
 from aar_ray.search.journal import Event, Journal
 from aar_ray.search.placement import DoesNotFit
 from aar_ray.search.ranking import baselines, rank, write_ranking
-from aar_ray.study_file import StudyFileError, load_study, save_study
+from aar_ray.study_file.loader import StudyFileError, load_study, save_study
 
 INTERRUPTED = 130
 
@@ -38,13 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         study = load_study(options.file, options.set)
-        problems = [
-            problem
-            for source in study.sources()
-            for problem in check_source(source, labelled=source is study.data.labelled)
-        ]
-        if problems:
-            raise ValueError("\n".join(problems))
+        check_data(study.data, study.protocol, study.seed)
         return run(study, Path(options.results), address=options.address, resume=options.resume)
     except (StudyFileError, DoesNotFit, ConnectionError, OSError, ValueError, RuntimeError) as error:
         errors.print(str(error), markup=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from wrong_study_files import BASE, loaded, problems_of
 
-from aar_ray.study_effects import NEEDS
+from aar_ray.study_file.effects import NEEDS
 
 # what is searched, what else makes it idle, what else makes it matter again, and the reason
 IDLE = [

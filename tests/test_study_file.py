@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from wrong_study_files import BASE, ENCODER, MARGIN, STRIDE_LE_LENGTH, WRONG, changed, loaded, problems_of
 
 from aar_ray.config import dotted, settings_from
-from aar_ray.study_file import StudyFileError, constraints, load_study, save_study
+from aar_ray.study_file.constraints import constraints
+from aar_ray.study_file.loader import StudyFileError, load_study, save_study
 
 STUDIES = sorted((Path(__file__).parents[1] / "studies").glob("*.yaml"))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aar_ray.config import Study
-from aar_ray.study_file import StudyFileError, load_study
+from aar_ray.study_file.loader import StudyFileError, load_study
 
 BASE = """\
 name: herd

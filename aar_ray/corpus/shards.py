@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray
 import ray.data
@@ -206,10 +207,11 @@ def _tables(part: Part, data: Data, seed: int) -> Iterator[pa.Table]:
 
 def _table(part: Part, found: Harvest, order: NDArray[np.int64], notes: list[str | None]) -> pa.Table:
     """One row a window; the order is drawn with the windows, so that it is the same on any cluster."""
-    windows = np.ascontiguousarray(found.windows.transpose(0, 2, 1))
+    windows = found.windows.transpose(0, 2, 1)
     return pa.table(
         {
-            "window": pa.FixedShapeTensorArray.from_numpy_ndarray(windows),
+            # a tensor column, which Ray cannot sort, once it is written
+            "window": pa.FixedSizeListArray.from_arrays(windows.ravel(), windows[0].size),
             "source": pa.array([part.source.name] * len(windows), pa.string()),
             "subject": pa.array(found.subjects, pa.string()),
             "recording": pa.array(found.recordings, pa.string()),
@@ -224,30 +226,34 @@ def _table(part: Part, found: Harvest, order: NDArray[np.int64], notes: list[str
 def _write(tables: Iterable[pa.Table], folder: Path, data: Data, key: str) -> Summary:
     """Write the windows as they come and gather their statistics on the way."""
     summary = Summary()
+    tensor = pa.fixed_shape_tensor(pa.float32(), (data.window_samples, 3))
     about = {"unit": "g", "rate_hz": f"{data.rate_hz:g}", "key": key}
     for number, table in enumerate(tables):
         notes = table.column("note")
         for note in notes.drop_null().to_pylist():
             summary.note(json.loads(note))
-        table = table.filter(pa.compute.is_null(notes)).drop_columns(["note", "order"])
-        if len(table):
-            summary.add(_windows(table), *(table.column(name).to_pylist() for name in ("source", "subject", "recording")))
-            kept = {key.decode(): value for key, value in (table.schema.metadata or {}).items()}
-            pq.write_table(table.replace_schema_metadata(kept | about), folder / f"windows-{number:05}.parquet")
+        table = table.filter(pc.is_null(notes)).drop_columns(["note", "order"])
+        if not len(table):
+            continue
+        tensors = pa.ExtensionArray.from_storage(tensor, table.column("window").combine_chunks())
+        table = table.set_column(0, "window", tensors).replace_schema_metadata(about)
+        summary.add(_windows(table), *(table.column(name).to_pylist() for name in ("source", "subject", "recording")))
+        pq.write_table(table, folder / f"windows-{number:05}.parquet")
     summary.check()
     return summary
 
 
 def _windows(table: pa.Table) -> NDArray[np.float32]:
     """[n, L, 3]."""
-    column = table.column("window")
-    return np.concatenate([chunk.to_numpy_ndarray() for chunk in column.chunks]) if len(table) else np.empty((0, 0, 3))
+    found: NDArray[np.float32] = table.column("window").combine_chunks().to_numpy_ndarray()
+    return found
 
 
 def _loaded(corpus: Corpus, order: list[str]) -> LabelledWindows:
     """The labelled windows from their files; classes in the study file's order, else by alphabet."""
     table = pa.concat_tables([pq.read_table(file) for file in _files(corpus.folder)])
-    table = table.take(pa.compute.sort_indices(table.drop_columns("window"), [(name, "ascending") for name in ("subject", "recording", "start")]))
+    order_of = [(name, "ascending") for name in ("subject", "recording", "start")]
+    table = table.take(pc.sort_indices(table.drop_columns("window"), order_of))
     behaviours = np.array(table.column("behaviour").to_pylist(), dtype=object)
     classes = tuple(sorted(set(behaviours), key=lambda name: (order.index(name) if order else 0, name)))
     return LabelledWindows(

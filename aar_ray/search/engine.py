@@ -147,7 +147,7 @@ def _start_groups(
     study: Study, placement: Placement, stages: Any, corpus: Corpus, scratch: str
 ) -> list[ray.ObjectRef[None]]:
     """Worker groups, each in a task that ends when the service sends its group home."""
-    dataset = read_corpus(corpus, study.data.normalisation)
+    dataset = read_corpus(corpus)
     return [
         _on_this_node(_run_group).remote(
             f"group-{number}", placement, dataset, stages, corpus.summary, study.data.normalisation, scratch

@@ -19,7 +19,7 @@ from optuna.distributions import (
 )
 
 from aar_ray.config import PRETRAIN_SECTIONS, Choice, Distribution, Integer, LogUniform, Study, Uniform
-from aar_ray.study_file import constraints
+from aar_ray.study_file.constraints import constraints
 
 
 class Space:

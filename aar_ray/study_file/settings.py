@@ -21,8 +21,8 @@ from aar_ray.config import (
     dotted,
     range_ends,
 )
-from aar_ray.study_text import Document, Steps
-from aar_ray.study_wording import broken_rule, did_you_mean, one_of, shown
+from aar_ray.study_file.text import Document, Steps
+from aar_ray.study_file.wording import broken_rule, did_you_mean, one_of, shown
 
 DEFAULTS = dotted(Settings())
 """Every setting by dotted name."""

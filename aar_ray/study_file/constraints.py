@@ -9,9 +9,9 @@ from itertools import islice, product
 from typing import Any
 
 from aar_ray.config import Choice, Data, Integer, Study, nearest
-from aar_ray.study_settings import DEFAULTS, Space, kind_of, nearest_settings
-from aar_ray.study_text import Document
-from aar_ray.study_wording import shown
+from aar_ray.study_file.settings import DEFAULTS, Space, kind_of, nearest_settings
+from aar_ray.study_file.text import Document
+from aar_ray.study_file.wording import shown
 
 LENGTH, STRIDE = "patchtst.patch_length", "patchtst.patch_stride"
 HEADS, SIZE = "patchtst.heads", "patchtst.model_size"

@@ -17,13 +17,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
 from aar_ray.config import Part, Settings, Study, dotted
-from aar_ray.study_constraints import check_combinations, constraints
-from aar_ray.study_effects import check_effects
-from aar_ray.study_settings import DEFAULTS, read_settings
-from aar_ray.study_text import Document, Steps, read_document
-from aar_ray.study_wording import broken_rule, did_you_mean
-
-__all__ = ["StudyFileError", "constraints", "load_study", "save_study"]
+from aar_ray.study_file.constraints import check_combinations
+from aar_ray.study_file.effects import check_effects
+from aar_ray.study_file.settings import DEFAULTS, read_settings
+from aar_ray.study_file.text import Document, Steps, read_document
+from aar_ray.study_file.wording import broken_rule, did_you_mean
 
 
 class StudyFileError(ValueError):

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any, NamedTuple
 
-from aar_ray.study_settings import Space
-from aar_ray.study_text import Document
+from aar_ray.study_file.settings import Space
+from aar_ray.study_file.text import Document
 
 
 class Need(NamedTuple):

@@ -16,7 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError, YAMLWarning
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from aar_ray.config import Settings
-from aar_ray.study_wording import did_you_mean, shown
+from aar_ray.study_file.wording import did_you_mean, shown
 
 Steps = tuple[str | int, ...]
 """The way to a value from the top: names of mappings and positions in lists."""
