@@ -60,7 +60,6 @@ def run(study: Study, results: Path, *, address: str | None = None, resume: bool
     board = rebuild(folder / "tensorboard", journal.events)
     try:
         with Progress(console, study.budget.trials) as progress, cluster(study.resources, address) as placement:
-
             progress.recall(journal.events)
 
             def observe(event: Event) -> None:

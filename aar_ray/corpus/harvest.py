@@ -61,5 +61,7 @@ def _together(cuts: list[Cut]) -> Harvest:
         subjects=[cut.recording.subject for cut in cuts for _ in cut.starts],
         recordings=[cut.recording.name for cut in cuts for _ in cut.starts],
         starts=np.concatenate([cut.starts for cut in cuts]),
-        behaviours=[label for cut in cuts for label in ([None] * len(cut.starts) if cut.labels is None else cut.labels)],
+        behaviours=[
+            label for cut in cuts for label in ([None] * len(cut.starts) if cut.labels is None else cut.labels)
+        ],
     )

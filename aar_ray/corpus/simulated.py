@@ -245,10 +245,10 @@ def _jaw(clock: Clock, species: Species, body: Body, motions: list[Motion], head
     pace = np.maximum(0, 1 + 0.5 * clock.slow(1.5)) * (1 - head_up)
     counted = np.floor(np.cumsum(bites_hz * pace / clock.rate_hz))
     at = np.flatnonzero(np.diff(counted, prepend=0.0) > 0)
-    sizes = body.vigour * draw.lognormal(np.log(0.11), 0.7, (len(at), 1)) * draw.normal((1.0, 0.2, -0.7), 0.5, (len(at), 3))
-    ruminates = clock.spread(
-        [float(motion.bites_hz == 0 and draw.random() < motion.chewing) for motion in motions]
+    sizes = (
+        body.vigour * draw.lognormal(np.log(0.11), 0.7, (len(at), 1)) * draw.normal((1.0, 0.2, -0.7), 0.5, (len(at), 3))
     )
+    ruminates = clock.spread([float(motion.bites_hz == 0 and draw.random() < motion.chewing) for motion in motions])
     # a cud is swallowed now and then, and the jaw rests for some seconds
     chews = (head_up + ruminates * (clock.slow(6.0) > -1)) * 0.035 * body.vigour
     phase = np.cumsum(2 * np.pi * species.chew_hz * body.jaw * np.exp(0.08 * clock.slow(4.0)) / clock.rate_hz)

@@ -33,7 +33,7 @@ class Head(nn.Module):
         self.linear = nn.Linear(axes * size, classes)
 
     def forward(self, features: Float[Tensor, "batch axes model_size"]) -> Float[Tensor, "batch classes"]:
-        return self.linear(self.dropout(self.fusion(features)).flatten(1))  # type: ignore[no-any-return]
+        return self.linear(self.dropout(self.fusion(features)).flatten(1))
 
 
 class Classifier(nn.Module):
@@ -46,10 +46,10 @@ class Classifier(nn.Module):
 
     def features(self, windows: Float[Tensor, "batch axes length"]) -> Float[Tensor, "batch axes model_size"]:
         """f̃: tokens averaged over the patches of each axis."""
-        return self.encoder(windows).mean(dim=2)  # type: ignore[no-any-return]
+        return self.encoder(windows).mean(dim=2)
 
     def forward(self, windows: Float[Tensor, "batch axes length"]) -> Float[Tensor, "batch classes"]:
-        return self.head(self.features(windows))  # type: ignore[no-any-return]
+        return self.head(self.features(windows))
 
 
 class SwapLastTwo(nn.Module):

@@ -56,7 +56,7 @@ class PatchTSTEncoder(nn.Module):
         tokens = self.dropout(tokens)
         for layer in self.layers:
             tokens = layer(tokens)
-        return self.final_norm(tokens).unflatten(0, (batch, axes))  # type: ignore[no-any-return]
+        return self.final_norm(tokens).unflatten(0, (batch, axes))
 
 
 class TransformerLayer(nn.Module):
@@ -87,9 +87,9 @@ class TransformerLayer(nn.Module):
     def forward(self, tokens: Float[Tensor, "series patches size"]) -> Float[Tensor, "series patches size"]:
         if self.pre_norm:
             tokens = tokens + self.dropout(self.attention(self.attention_norm(tokens)))
-            return tokens + self.dropout(self.feedforward(self.feedforward_norm(tokens)))  # type: ignore[no-any-return]
+            return tokens + self.dropout(self.feedforward(self.feedforward_norm(tokens)))
         tokens = self.attention_norm(tokens + self.dropout(self.attention(tokens)))
-        return self.feedforward_norm(tokens + self.dropout(self.feedforward(tokens)))  # type: ignore[no-any-return]
+        return self.feedforward_norm(tokens + self.dropout(self.feedforward(tokens)))
 
 
 class SelfAttention(nn.Module):
@@ -106,7 +106,7 @@ class SelfAttention(nn.Module):
         # plain products: at 6 to 25 tokens the fused attention kernels cost more than they save on a CPU
         scores = (query @ key.transpose(-1, -2)) / math.sqrt(query.shape[-1])
         mixed = scores.softmax(dim=-1) @ value
-        return self.output(mixed.transpose(1, 2).flatten(-2))  # type: ignore[no-any-return]
+        return self.output(mixed.transpose(1, 2).flatten(-2))
 
 
 class TokenBatchNorm(nn.BatchNorm1d):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -105,15 +106,16 @@ class TFCModel(nn.Module):
         z_t, z_T = _project(self.time_projector, h_t, h_T)  # noqa: N806
         z_f, z_F = _project(self.frequency_projector, h_f, h_F)  # noqa: N806
         tfc = self.tfc
-        contrast = {
-            "temperature": tfc.temperature,
-            "contrastive_form": tfc.contrastive_form,
-            "anchors": tfc.anchors,
-        }
+        contrast = partial(
+            contrastive_loss,
+            temperature=tfc.temperature,
+            contrastive_form=tfc.contrastive_form,
+            anchors=tfc.anchors,
+        )
         zero = h_t.new_zeros(())
         return joint_loss(
-            contrastive_loss(h_t, h_T, **contrast),
-            contrastive_loss(h_f, h_F, **contrast),
+            contrast(h_t, h_T),
+            contrast(h_f, h_F),
             consistency_loss(z_t, z_T, z_f, z_F, margin=tfc.margin, margin_form=tfc.margin_form, distance=tfc.distance),
             contrastive_loss(z_t, z_f, temperature=tfc.temperature, contrastive_form="nt_xent", anchors="both")
             if tfc.alignment_weight

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 # Ray reads these when it is imported
 QUIET = {
@@ -49,7 +50,7 @@ def cluster(resources: Resources, address: str | None) -> Iterator[Placement]:
 
 
 def _connect(resources: Resources, address: str | None) -> None:
-    shared = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    shared: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if address is not None:

@@ -6,7 +6,9 @@ import importlib.metadata
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -18,8 +20,8 @@ from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from aar_ray.config import Settings, Study, dotted, settings_from
-from aar_ray.corpus.shards import Corpus, build_corpus, build_labelled, read_corpus
 from aar_ray.corpus.labelled import LabelledWindows
+from aar_ray.corpus.shards import Corpus, build_corpus, build_labelled, read_corpus
 from aar_ray.corpus.splits import Fold, make_folds, split_warnings
 from aar_ray.search.folds import Folds, mean_macro_f1
 from aar_ray.search.journal import Event, Journal, known_trials
@@ -59,7 +61,7 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
         observe(record)
         return record
 
-    with tempfile.TemporaryDirectory(prefix="aar-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="aar-") as scratch, _threads() as threads:
         say("building the corpus")
         corpus = build_corpus(study, store)
         labelled, labelled_corpus = build_labelled(study, store)
@@ -79,7 +81,10 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
             stages=stages,
         )
         # these need no encoder and fill the processors while the first one is made
-        baselines = {"random forest": _baseline(folds, None), "scratch, trial 0": _baseline(folds, study.reference())}
+        baselines = {
+            "random forest": threads.submit(lambda: list(folds.forest())),
+            "scratch, trial 0": threads.submit(_scratch, folds, study.reference()),
+        }
         say("searching")
         groups = _start_groups(study, placement, stages, corpus, scratch)
         stopped_by = _search(study, journal, folds, emit, scratch)
@@ -88,11 +93,21 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
         ray.get(stages.drain.remote())
         say("training the baselines")
         if winner := _winner(study, journal.events):
-            baselines["scratch, winner"] = _baseline(folds, winner)
-        _record_baselines(baselines, journal, emit)
+            baselines["scratch, winner"] = threads.submit(_scratch, folds, winner)
+        _record_baselines(baselines, emit)
         ray.get(groups)
         emit("study_finished", stopped_by=stopped_by)
         return True
+
+
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads that are not waited for when a study is interrupted: what they wait for ends with the cluster."""
+    threads = ThreadPoolExecutor()
+    try:
+        yield threads
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _beginning(
@@ -195,19 +210,9 @@ def _run_group(
         ray.get(stages.group_broke.remote(f"worker group {name} ended: {error}"))
 
 
-def _baseline(folds: Folds, settings: Settings | None) -> ray.ObjectRef[list[dict[str, Any]]]:
-    """Folds of the random forest (no settings), or of the same model from random weights."""
-    return _on_this_node(_run_baseline).remote(folds, None if settings is None else _from_scratch(settings))
-
-
-@ray.remote(num_cpus=0)
-def _run_baseline(folds: Folds, settings: Settings | None) -> list[dict[str, Any]]:
-    return list(folds.forest() if settings is None else folds.finetuned(settings, None))
-
-
-def _from_scratch(settings: Settings) -> Settings:
-    """The same settings where there is no encoder worth freezing."""
-    return settings_from({**dotted(settings), "finetune.encoder": "trained"})
+def _scratch(folds: Folds, settings: Settings) -> list[dict[str, Any]]:
+    """Folds of the same model from random weights; there is no encoder worth freezing then."""
+    return list(folds.finetuned(settings_from({**dotted(settings), "finetune.encoder": "trained"}), None))
 
 
 def _winner(study: Study, events: Sequence[Event]) -> Settings | None:
@@ -219,9 +224,9 @@ def _winner(study: Study, events: Sequence[Event]) -> Settings | None:
     return settings_from({**dotted(study.reference()), **best.settings})
 
 
-def _record_baselines(baselines: Mapping[str, ray.ObjectRef[list[dict[str, Any]]]], journal: Journal, emit: Emit) -> None:
+def _record_baselines(baselines: Mapping[str, Future[list[dict[str, Any]]]], emit: Emit) -> None:
     for name, running in baselines.items():
-        folds = ray.get(running)
+        folds = running.result()
         emit(
             "baseline_finished",
             name=name,

@@ -63,9 +63,7 @@ class Folds:
         found = ray.get([self.stages.found.remote(key) for key in keys])
         placement = self.placement
         # a trial sits in its own placement group, which has room for nothing else
-        task = task.options(
-            num_cpus=placement.fold_cpus, num_gpus=placement.fold_gpus, scheduling_strategy="DEFAULT"
-        )
+        task = task.options(num_cpus=placement.fold_cpus, num_gpus=placement.fold_gpus, scheduling_strategy="DEFAULT")
         waiting: dict[Any, int] = {}
         for number, fold in enumerate(self.folds):
             if found[number] is not None:

@@ -44,7 +44,9 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._file.close()
-            raise RuntimeError(f"{path} is being written by another run of this study; wait for it or stop it") from error
+            raise RuntimeError(
+                f"{path} is being written by another run of this study; wait for it or stop it"
+            ) from error
         self.events = list(read_events(path))
         self._drop_torn_line()
 
@@ -90,4 +92,3 @@ def known_trials(events: Sequence[Event]) -> list[Known]:
             begun = trials[event["trial"]]
             trials[event["trial"]] = Known(begun.settings, event["state"], event["macro_f1"])
     return [trials[number] for number in sorted(trials)]
-

@@ -14,7 +14,7 @@ import optuna
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState, create_trial
 
-from aar_ray.config import Sampler, Study, dotted
+from aar_ray.config import Study, dotted
 from aar_ray.search.space import Space, hashable
 from aar_ray.seeds import stream_seed
 

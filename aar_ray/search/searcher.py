@@ -16,7 +16,7 @@ from aar_ray.search.proposals import Known, Proposer
 Emit = Callable[..., Event]
 
 
-class JournalSearcher(Searcher):  # type: ignore[misc]
+class JournalSearcher(Searcher):
     """Begins again what an earlier run left unfinished, then proposes trials until the budget is spent.
 
     A proposal sees the results of the trials that are at least `trial_slots` older, and waits for them; of the others
@@ -33,7 +33,7 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         self.stopped_by: str | None = None
         """Why no more trials are proposed; None while they are."""
 
-    def suggest(self, trial_id: str) -> Mapping[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | Any:
         """Settings of the next trial; None while results are waited for; FINISHED at the end."""
         known = known_trials(self._events)
         if self._again:
@@ -83,15 +83,17 @@ class JournalSearcher(Searcher):  # type: ignore[misc]
         return {}
 
 
-class Recorder(Callback):  # type: ignore[misc]
+class Recorder(Callback):
     """Writes what trials report into the journal, once, and says when no more encoders will be asked for."""
 
-    def __init__(self, searcher: JournalSearcher, events: Sequence[Event], emit: Emit, drain: Callable[[], None]) -> None:
+    def __init__(
+        self, searcher: JournalSearcher, events: Sequence[Event], emit: Emit, drain: Callable[[], None]
+    ) -> None:
         self._searcher, self._emit, self._drain = searcher, emit, drain
         self._events = events
         self._seen = {_identity(event) for event in events}
 
-    def on_trial_result(self, *, result: dict[str, Any], **_: Any) -> None:
+    def on_trial_result(self, *, result: dict[str, Any], **_: Any) -> None:  # type: ignore[override]
         event = dict(result["journal"])
         # a trial that Tune starts again after its process died reports once more what it reported before
         if _identity(event) not in self._seen:
@@ -99,11 +101,15 @@ class Recorder(Callback):  # type: ignore[misc]
             self._emit(event.pop("event"), **event)
             self._drain_when_served()
 
-    def on_trial_error(self, *, trial: Any, **_: Any) -> None:
+    def on_trial_error(self, *, trial: Any, **_: Any) -> None:  # type: ignore[override]
         number = trial.config["trial"]
         if known_trials(self._events)[number].state == "running":
             self._emit(
-                "trial_finished", trial=number, state="failed", macro_f1=None, reason="the trial's process died repeatedly"
+                "trial_finished",
+                trial=number,
+                state="failed",
+                macro_f1=None,
+                reason="the trial's process died repeatedly",
             )
             self._drain_when_served()
 

@@ -5,7 +5,7 @@ It holds a trial slot and no processor; a fraction of one would starve Ray Data 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 import ray
@@ -44,7 +44,7 @@ def _events(settings: Mapping[str, Any], folds: Folds) -> Iterator[dict[str, Any
     yield {"event": "trial_finished", "state": "complete", "macro_f1": mean_macro_f1(finished), "reason": None}
 
 
-def _pretrained(settings: Mapping[str, Any], stages: Any) -> Iterator[dict[str, Any]]:
+def _pretrained(settings: Mapping[str, Any], stages: Any) -> Generator[dict[str, Any], None, str]:
     """Wait for the encoder, with an event an epoch; returns its key."""
     key = ray.get(stages.request.remote(dict(settings)))
     records: list[dict[str, float]] = []
@@ -64,7 +64,15 @@ def _pretrained(settings: Mapping[str, Any], stages: Any) -> Iterator[dict[str, 
 
 def _end(number: int, state: str, macro_f1: float | None, reason: str | None) -> None:
     tune.report(
-        {"journal": {"event": "trial_finished", "trial": number, "state": state, "macro_f1": macro_f1, "reason": reason}}
+        {
+            "journal": {
+                "event": "trial_finished",
+                "trial": number,
+                "state": state,
+                "macro_f1": macro_f1,
+                "reason": reason,
+            }
+        }
     )
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestClassifier
 
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.method.scores import confusion_matrix, scores
@@ -42,6 +41,9 @@ def simple_features(windows: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def forest_scores(train: LabelledWindows, validation: LabelledWindows, *, seed: int, jobs: int = 1) -> dict[str, Any]:
     """Scores of a forest of 200 trees with balanced class weights, as `method.scores.scores` gives them."""
+    # takes a second to import, which no task of fine-tuning should pay
+    from sklearn.ensemble import RandomForestClassifier
+
     forest = RandomForestClassifier(
         n_estimators=TREES,
         class_weight="balanced",

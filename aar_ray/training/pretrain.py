@@ -34,7 +34,7 @@ WATCHED_WINDOWS = 512
 """Windows on which each epoch's embedding is looked at."""
 
 
-class Diverged(ArithmeticError):  # noqa: N818 - what happened, as in StopIteration
+class Diverged(ArithmeticError):
     """The loss is not finite any more; settings are at fault, a retry would do the same."""
 
 
@@ -248,4 +248,4 @@ class _GatherRows(torch.autograd.Function):
 
 
 def _gather_rows(rows: Tensor) -> Tensor:
-    return _GatherRows.apply(rows)  # type: ignore[no-any-return]
+    return _GatherRows.apply(rows)
