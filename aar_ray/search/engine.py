@@ -80,13 +80,15 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
             placement=placement,
             stages=stages,
         )
+        say("starting the worker groups")
+        groups = _start_groups(study, placement, stages, corpus, scratch)
+        ray.get(stages.staffed.remote())
         # these need no encoder and fill the processors while the first one is made
         baselines = {
             "random forest": threads.submit(lambda: list(folds.forest())),
             "scratch, trial 0": threads.submit(_scratch, folds, study.reference()),
         }
         say("searching")
-        groups = _start_groups(study, placement, stages, corpus, scratch)
         stopped_by = _search(study, journal, folds, emit, scratch)
         if stopped_by is None:
             return False

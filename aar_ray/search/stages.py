@@ -77,6 +77,7 @@ class Stages:
         self.queue: deque[Job] = deque()
         self.work = asyncio.Condition()
         self.no_more = False
+        self.up = asyncio.Event()
         self.broken: str | None = None
 
     # --- asked by trials ---
@@ -131,6 +132,7 @@ class Stages:
 
     async def take(self, group: str) -> dict[str, Any] | None:
         """Wait for a pre-train; None when no more will come. A group that has been restarted gets its own back."""
+        self.up.set()
         async with self.work:
             for job in self.jobs.values():
                 if job.state == "running" and job.group == group:
@@ -170,6 +172,7 @@ class Stages:
     async def group_broke(self, reason: str) -> None:
         """A group will not come back: what waits for an encoder fails, and so does what will."""
         self.broken = reason
+        self.up.set()
         for job in self.jobs.values():
             if job.state in ("queued", "running"):
                 job.state, job.reason = "failed", reason
@@ -177,6 +180,10 @@ class Stages:
         self.queue.clear()
 
     # --- asked by the study ---
+
+    async def staffed(self) -> None:
+        """Wait until a group is up: tasks that are queued before it would keep its processors from it."""
+        await self.up.wait()
 
     async def drain(self) -> None:
         """No trial will ask for another encoder: groups go home when the queue is empty."""
