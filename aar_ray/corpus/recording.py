@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,8 +84,7 @@ def runs(breaks: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     Args:
         breaks: [T - 1], whether item t + 1 no longer belongs with item t.
     """
-    bounds = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(breaks) + 1]
-    return zip(bounds[:-1], bounds[1:], strict=True)
+    return pairwise([0, *(np.flatnonzero(breaks) + 1).tolist(), len(breaks) + 1])
 
 
 def finite_pieces(recording: Recording, dropped: Dropped) -> Iterator[Recording]:
@@ -92,7 +92,7 @@ def finite_pieces(recording: Recording, dropped: Dropped) -> Iterator[Recording]
 
     Split before resampling: a filter would spread one NaN over its whole length.
     """
-    finite = np.isfinite(recording.samples).all(axis=1)
+    finite = np.atleast_1d(np.isfinite(recording.samples).all(axis=1))
     if finite.all():
         yield recording
         return

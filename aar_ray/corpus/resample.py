@@ -50,7 +50,7 @@ def resample(samples: NDArray[np.float64], rate_hz: float, new_rate_hz: float) -
         raise ValueError(
             f"rates may differ by a factor of at most {LARGEST_DENOMINATOR}, got {rate_hz:g} to {new_rate_hz:g} Hz"
         )
-    resampled = resample_poly(samples, up, down, axis=0, window=_low_pass(down), padtype="antireflect")
+    resampled = resample_poly(samples, up, down, 0, _low_pass(down), "antireflect")  # type: ignore[call-overload]
     return np.asarray(resampled[:count], dtype=np.float64)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 import ray
 import ray.data
 from numpy.typing import NDArray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from aar_ray.config import Data, Study
 from aar_ray.corpus.checks import labelled_parts, unlabelled_parts
@@ -82,8 +84,10 @@ def build_labelled(study: Study, store: Store) -> tuple[LabelledWindows, Corpus]
 def read_corpus(corpus: Corpus) -> ray.data.Dataset:
     """The corpus in Ray's object store: window (float32 [L, 3], g), source, recording."""
     _quiet()
-    files = [str(file) for file in _files(corpus.folder)]
-    return ray.data.read_parquet(files).select_columns(["window", "source", "recording"]).materialize()
+    # read here and not in tasks: on a cluster only this node has the store
+    columns = ["window", "source", "recording"]
+    tables: list[Any] = [ray.put(pq.read_table(file, columns=columns)) for file in _files(corpus.folder)]
+    return ray.data.from_arrow_refs(tables)
 
 
 def resident_windows(
@@ -172,28 +176,34 @@ def _made_from(parts: tuple[Part, ...], study: Study) -> dict[str, Any]:
 
 
 def _stream(parts: tuple[Part, ...], study: Study) -> Iterator[pa.Table]:
-    """Tables of windows in random order, among them notes on what each part held besides."""
+    """Tables of windows in random order, after notes on what each part held besides."""
     _quiet()
-    known = ray.put(parts)
     data, seed = study.data, study.seed
 
-    def harvested(batch: Mapping[str, NDArray[np.int64]]) -> Iterator[pa.Table]:
+    def harvested(batch: Any) -> Iterator[Any]:
         for index in batch["part"]:
-            yield from _tables(ray.get(known)[index], data, seed)
+            yield from _tables(parts[index], data, seed)
 
     dataset = (
         ray.data.from_items([{"part": index} for index in range(len(parts))], override_num_blocks=len(parts))
-        .map_batches(harvested, batch_size=1)
+        .map_batches(harvested, batch_size=1, **_where_files_are(parts))
         .sort("order")
     )
     return iter(dataset.iter_batches(batch_size=ROWS_PER_FILE, batch_format="pyarrow"))
+
+
+def _where_files_are(parts: tuple[Part, ...]) -> dict[str, Any]:
+    """Files are read where the study was started, a node that may have no CPU to offer; herds come from anywhere."""
+    if not any(part.file for part in parts):
+        return {}
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return {"num_cpus": 0, "concurrency": os.cpu_count(), "scheduling_strategy": here}
 
 
 def _tables(part: Part, data: Data, seed: int) -> Iterator[pa.Table]:
     """What a task makes of one part: its windows, then one row of notes."""
     findings = Findings()
     draw = stream(seed, "corpus", "order", part.source.name, part.name)
-    empty = np.empty((0, 3, data.window_samples), dtype=np.float32)
     note: dict[str, Any] = {"source": part.source.name, "species": part.source.species}
     try:
         for found in harvest(part, data, findings):
@@ -201,7 +211,8 @@ def _tables(part: Part, data: Data, seed: int) -> Iterator[pa.Table]:
     except InputError as error:
         note["error"] = str(error)
     note.update(findings.plain())
-    blank = Harvest(np.zeros_like(empty, shape=(1, *empty.shape[1:])), [""], [""], np.zeros(1), [None])
+    blank = Harvest(np.zeros((1, 3, data.window_samples), dtype=np.float32), [""], [""], np.zeros(1), [None])
+    # sorted before all windows, whose order is positive
     yield _table(part, blank, np.array([-1]), [json.dumps(note)])
 
 
@@ -271,11 +282,10 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _quiet() -> None:
-    """Ray Data without progress bars and chatter, and with the reader whose first batch comes soon."""
+    """Ray Data without progress bars and chatter."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.use_datasource_v2 = False
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setLevel(logging.ERROR)

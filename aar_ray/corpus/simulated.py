@@ -86,7 +86,8 @@ def simulate(source: SimulatedSource, animal: int, seed: int, *, labelled: bool 
     behaviours = np.array([*species.motions], dtype=object)
     for session, (start, part) in enumerate(_sessions(bouts)):
         draw = stream(seed, "simulated", source.name, animal, "session", session)
-        counts = np.diff(np.rint(np.cumsum([0.0, *part.seconds]) * species.rate_hz).astype(np.int64))
+        ends = np.rint(np.cumsum(part.seconds) * species.rate_hz).astype(np.int64)
+        counts = ends - np.concatenate([[0], ends[:-1]])
         yield Recording(
             source=source.name,
             species=source.species,
@@ -193,7 +194,7 @@ class Clock:
         pole = np.exp((-1 / seconds + 2j * np.pi * hz) / self.rate_hz)
         kicks = np.zeros((self.samples, 3))
         np.add.at(kicks, at, sizes)
-        return lfilter([1.0, -pole.real], [1.0, -2 * pole.real, abs(pole) ** 2], kicks, axis=0)
+        return np.asarray(lfilter([1.0, -pole.real], [1.0, -2 * pole.real, abs(pole) ** 2], kicks, axis=0))
 
 
 def _posture(clock: Clock, body: Body, motions: list[Motion], head_up: Array, vertical: Array) -> tuple[Array, Array]:

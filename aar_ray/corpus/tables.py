@@ -126,9 +126,11 @@ def _read_parquet(path: Path, where: str, columns: dict[str, str], rows: int | N
         _require(where, file.schema_arrow.names, columns)
         wanted = sorted(set(columns.values()))
         if rows is None:
-            return file.read(columns=wanted).to_pandas()
+            frame: pd.DataFrame = file.read(columns=wanted).to_pandas()
+            return frame
         for batch in file.iter_batches(batch_size=rows, columns=wanted):
-            return batch.to_pandas()
+            frame = batch.to_pandas()
+            return frame
     return pd.DataFrame(columns=wanted)
 
 
@@ -169,7 +171,8 @@ def _seconds(cells: pd.Series, path: Path, where: str) -> pd.Series:
         stamps = pd.to_datetime(cells, format="ISO8601", errors="coerce", utc=True)
     _refuse_first(cells.astype("object").fillna("empty"), stamps, "ISO 8601 text or seconds", path, where)
     # nanoseconds since the first stamp: seconds since 1970 as one float keep only a tenth of a microsecond
-    return (stamps - stamps.min()).dt.total_seconds().astype(np.float64)
+    seconds = (stamps - stamps.min()).dt.total_seconds().astype(np.float64)
+    return seconds
 
 
 def _filled(cells: pd.Series, role: str, path: Path, where: str) -> pd.Series:

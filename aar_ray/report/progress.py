@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from aar_ray.report.names import duration, run_name
+from aar_ray.report.recordings import recording_lines
 
 Event = Mapping[str, Any]
 
@@ -75,6 +76,9 @@ class Progress:
         """Take in one event of the journal."""
         self._count(event)
         match event["event"]:
+            case "study_started":
+                for line in recording_lines(event):
+                    self._line(line)
             case "trial_started":
                 if self._first_trial is None:
                     self._first_trial = self._clock()
