@@ -177,7 +177,8 @@ class Clock:
         noise = self.draw.normal(size=knots) * np.sqrt(1 - keep**2)
         noise[0] /= np.sqrt(1 - keep**2)
         wander = lfilter([1.0], [1.0, -keep], noise)
-        return np.interp(np.arange(self.samples) * (SLOW_HZ / self.rate_hz), np.arange(knots), wander)
+        moments = np.arange(self.samples) * (SLOW_HZ / self.rate_hz)
+        return np.asarray(np.interp(moments, np.arange(knots), wander), dtype=np.float64)
 
     def often(self, share: Array) -> Array:
         """1 for about this share of each bout's time, in spells of some seconds, else 0."""

@@ -162,17 +162,14 @@ def _numbers(cells: pd.Series, path: Path, where: str) -> pd.Series:
 
 def _seconds(cells: pd.Series, path: Path, where: str) -> pd.Series:
     """Time stamps as seconds; text must be ISO 8601."""
+    given = cells.astype("object").where(cells.notna(), "empty")
     if pd.api.types.is_numeric_dtype(cells):
-        seconds = cells.astype(np.float64)
-        _refuse_first(cells.fillna("empty"), seconds, "a time", path, where)
-        return seconds
-    stamps = cells
-    if not pd.api.types.is_datetime64_any_dtype(cells):
+        stamps: pd.Series = cells.astype(np.float64).where(np.isfinite(cells))
+    else:
         stamps = pd.to_datetime(cells, format="ISO8601", errors="coerce", utc=True)
-    _refuse_first(cells.astype("object").fillna("empty"), stamps, "ISO 8601 text or seconds", path, where)
-    # nanoseconds since the first stamp: seconds since 1970 as one float keep only a tenth of a microsecond
-    seconds = (stamps - stamps.min()).dt.total_seconds().astype(np.float64)
-    return seconds
+    _refuse_first(given, stamps, "seconds or ISO 8601 text", path, where)
+    since = stamps - stamps.min()
+    return since if pd.api.types.is_float_dtype(since) else since.dt.total_seconds()
 
 
 def _filled(cells: pd.Series, role: str, path: Path, where: str) -> pd.Series:

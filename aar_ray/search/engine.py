@@ -28,7 +28,7 @@ from aar_ray.search.journal import Event, Journal, known_trials
 from aar_ray.search.placement import Placement
 from aar_ray.search.searcher import Emit, JournalSearcher, Recorder
 from aar_ray.search.stages import PretrainStage, Stages
-from aar_ray.search.trial import run_trial
+from aar_ray.search.trial import reason_of, run_trial
 from aar_ray.store import Store
 from aar_ray.training.worker import serve_pretraining
 
@@ -80,9 +80,11 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
             placement=placement,
             stages=stages,
         )
-        say("starting the worker groups")
-        groups = _start_groups(study, placement, stages, corpus, scratch)
-        ray.get(stages.staffed.remote())
+        groups = None
+        if _trials_to_come(study, journal.events):
+            say("starting the worker groups")
+            groups = threads.submit(_watch, _start_groups(study, placement, stages, corpus, scratch), stages)
+            ray.get(stages.staffed.remote())
         # these need no encoder and fill the processors while the first one is made
         baselines = {
             "random forest": threads.submit(lambda: list(folds.forest())),
@@ -97,9 +99,16 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
         if winner := _winner(study, journal.events):
             baselines["scratch, winner"] = threads.submit(_scratch, folds, winner)
         _record_baselines(baselines, emit)
-        ray.get(groups)
+        if groups is not None:
+            groups.result()
         emit("study_finished", stopped_by=stopped_by)
         return True
+
+
+def _trials_to_come(study: Study, events: Sequence[Event]) -> bool:
+    """Whether the budget leaves trials to begin or to end: only they need worker groups."""
+    known = known_trials(events)
+    return len(known) < study.budget.trials or any(trial.state == "running" for trial in known)
 
 
 @contextmanager
@@ -206,10 +215,21 @@ def _run_group(
         ),
         datasets={"corpus": dataset},
     )
-    try:
-        trainer.fit()
-    except Exception as error:
-        ray.get(stages.group_broke.remote(f"worker group {name} ended: {error}"))
+    trainer.fit()
+
+
+def _watch(groups: Sequence[ray.ObjectRef[None]], stages: Any) -> None:
+    """Wait until all groups have gone home; those who wait for an encoder are told when one ends otherwise.
+
+    Told from here, since a group whose process was killed cannot say so.
+    """
+    waiting = list(groups)
+    while waiting:
+        (ended,), waiting = ray.wait(waiting)
+        try:
+            ray.get(ended)
+        except ray.exceptions.RayError as error:
+            ray.get(stages.group_broke.remote(f"a worker group ended: {reason_of(error)}"))
 
 
 def _scratch(folds: Folds, settings: Settings) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -90,8 +91,8 @@ def _event(fold: Fold, key: str, result: dict[str, Any], *, cached: bool) -> dic
 
 
 def mean_macro_f1(folds: Sequence[dict[str, Any]]) -> float:
-    """What trials are ranked by: the mean over folds of the validation macro-F1."""
-    return sum(fold["result"]["macro_f1"] for fold in folds) / len(folds)
+    """What trials are ranked by: the mean over folds of the validation macro-F1, in whatever order they ended."""
+    return math.fsum(fold["result"]["macro_f1"] for fold in folds) / len(folds)
 
 
 @ray.remote(max_retries=3)

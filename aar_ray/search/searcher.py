@@ -92,9 +92,12 @@ class Recorder(Callback):
         self._searcher, self._emit, self._drain = searcher, emit, drain
         self._events = events
         self._seen = {_identity(event) for event in events}
+        self._served: set[int] = set()
 
     def on_trial_result(self, *, result: dict[str, Any], **_: Any) -> None:  # type: ignore[override]
         event = dict(result["journal"])
+        if event["event"] in ("pretrained", "trial_finished"):
+            self._served.add(event["trial"])
         # a trial that Tune starts again after its process died reports once more what it reported before
         if _identity(event) not in self._seen:
             self._seen.add(_identity(event))
@@ -116,8 +119,8 @@ class Recorder(Callback):
     def _drain_when_served(self) -> None:
         if self._searcher.stopped_by is None:
             return
-        served = {event["trial"] for event in self._events if event["event"] in ("pretrained", "trial_finished")}
-        if len(served) == len(known_trials(self._events)):
+        # an encoder that an earlier run had may be gone from the store: a trial is served when it says so now
+        if all(trial.state != "running" or n in self._served for n, trial in enumerate(known_trials(self._events))):
             self._drain()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def run_trial(config: Mapping[str, Any], *, folds: Folds) -> None:
             tune.report({"journal": {"trial": number, **event}})
     except Exception as error:
         # recorded with its reason; the study goes on
-        _end(number, "failed", None, _reason(error))
+        _end(number, "failed", None, reason_of(error))
 
 
 def _events(settings: Mapping[str, Any], folds: Folds) -> Iterator[dict[str, Any]]:
@@ -76,7 +76,7 @@ def _end(number: int, state: str, macro_f1: float | None, reason: str | None) ->
     )
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """One line: what a task raised, without Ray's traceback of where it ran."""
     cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) and error.cause else error
     first = str(cause).strip().splitlines()

@@ -21,8 +21,20 @@ from aar_ray.study import main
 from aar_ray.study_file.loader import load_study, save_study
 
 SECONDS = ["seconds_pretrain", "seconds_finetune"]
-MEASURED = [*SECONDS, "encoder_cached"]
-"""Columns that may differ where a ranking is made again."""
+
+SEARCH = {
+    "tfc.margin": {"uniform": [0.05, 1.0]},
+    # with the second one the loss is not finite after an epoch
+    "pretrain.learning_rate": {"choice": [3e-4, 1e9]},
+    "finetune.learning_rate": {"log_uniform": [1e-4, 1e-2]},
+    "finetune.encoder": {"choice": ["trained", "frozen"]},
+}
+COMPLETE, FAILED = (0, 1, 4, 5), (2, 3)
+"""Of the six trials, two an encoder, that this seed draws."""
+
+
+def study_in(folder: Path) -> Study:
+    return small_study(seed=0, search=SEARCH, budget={"trials": 6}, store=str(folder / "store"))
 
 
 @dataclass
@@ -70,7 +82,7 @@ def everything_in(folder: Path) -> dict[str, int]:
 def finished(ray_cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """The small study, run once."""
     folder = tmp_path_factory.mktemp("finished")
-    outcome = execute(small_study(store=str(folder / "store")), folder)
+    outcome = execute(study_in(folder), folder)
     assert outcome.status == 0, outcome.printed
     return outcome
 
@@ -81,49 +93,61 @@ def test_the_ranking_has_a_row_a_trial_with_its_scores_settings_and_seconds(fini
     assert len(set(animals)) == 3
     wanted = ["rank", "trial", "macro_f1", "macro_f1_low", "macro_f1_high", *finished.study.search, *SECONDS]
     assert set(wanted) <= set(frame.columns)
-    by_animal = frame[[f"macro_f1[{animal}]" for animal in animals]]
-    assert frame["rank"].tolist() == [1, 2, 3, 4]
-    assert sorted(frame["trial"]) == [0, 1, 2, 3]
-    assert frame["macro_f1"].is_monotonic_decreasing
-    assert frame["macro_f1"].tolist() == pytest.approx(by_animal.mean(axis=1).tolist())
-    assert (frame["macro_f1_low"] <= frame["macro_f1"]).all()
-    assert (frame["macro_f1"] <= frame["macro_f1_high"]).all()
-    assert (frame[SECONDS] > 0).all(axis=None)
+    assert sorted(frame["trial"]) == list(range(6))
+    ranked = frame[frame["rank"].notna()]
+    by_animal = ranked[[f"macro_f1[{animal}]" for animal in animals]]
+    assert ranked["rank"].tolist() == [1, 2, 3, 4]
+    assert sorted(ranked["trial"]) == list(COMPLETE)
+    assert ranked["macro_f1"].is_monotonic_decreasing
+    assert ranked["macro_f1"].tolist() == pytest.approx(by_animal.mean(axis=1).tolist())
+    assert (ranked["macro_f1_low"] <= ranked["macro_f1"]).all()
+    assert (ranked["macro_f1"] <= ranked["macro_f1_high"]).all()
+    assert (ranked[SECONDS] > 0).all(axis=None)
 
 
 def test_trial_0_is_the_papers_setting(finished: Outcome) -> None:
     first = finished.ranking.set_index("trial").loc[0]
-    assert first["tfc.margin"] == 0.5
-    assert first["finetune.learning_rate"] == 1e-4
-    assert first["finetune.encoder"] == "trained"
+    assert first[list(SEARCH)].tolist() == [0.5, 3e-4, 1e-4, "trained"]
 
 
 def test_the_resolved_study_is_written_and_reads_back_equal(finished: Outcome) -> None:
     assert load_study(finished.folder / "study.yaml") == finished.study
 
 
-def test_every_trial_has_one_start_one_end_and_all_its_folds(finished: Outcome) -> None:
-    once = dict.fromkeys(range(4), 1)
-    assert Counter(event["trial"] for event in finished.of("trial_started")) == once
-    assert Counter(event["trial"] for event in finished.of("trial_finished")) == once
-    assert Counter(event["trial"] for event in finished.of("pretrained")) == once
-    assert Counter(event["trial"] for event in finished.of("fold_finished")) == dict.fromkeys(range(4), 3)
-    assert Counter(event["trial"] for event in finished.of("pretrain_epoch")) == dict.fromkeys(range(4), 2)
-    assert finished.of("study_finished")[0]["stopped_by"] == "budget of 4 trials"
+def test_every_trial_has_one_start_and_one_end_and_a_complete_one_all_its_folds(finished: Outcome) -> None:
+    def times(event: str) -> Counter[int]:
+        return Counter(each["trial"] for each in finished.of(event))
+
+    assert times("trial_started") == times("trial_finished") == dict.fromkeys(range(6), 1)
+    assert times("pretrained") == dict.fromkeys(COMPLETE, 1)
+    assert times("pretrain_epoch") == dict.fromkeys(COMPLETE, 2)
+    assert times("fold_finished") == dict.fromkeys(COMPLETE, 3)
+    assert finished.of("study_finished")[0]["stopped_by"] == "budget of 6 trials"
+
+
+def test_a_failed_trial_is_recorded_with_its_reason_and_the_others_go_on(finished: Outcome) -> None:
+    ends = {event["trial"]: event for event in finished.of("trial_finished")}
+    rows = finished.ranking.set_index("trial")
+    for trial in FAILED:
+        assert ends[trial]["state"] == rows.loc[trial, "state"] == "failed"
+        assert ends[trial]["macro_f1"] is None
+        assert "not finite in epoch 1: lower pretrain.learning_rate" in ends[trial]["reason"]
+        assert rows.loc[trial, "reason"] == ends[trial]["reason"]
+        assert rows.loc[trial, "pretrain.learning_rate"] == 1e9
+    assert {ends[trial]["state"] for trial in COMPLETE} == {"complete"}
+    # trials that began after the failure
+    assert {4, 5} <= set(COMPLETE)
 
 
 def test_each_encoder_is_pre_trained_once_and_shared(finished: Outcome) -> None:
     margins = {event["trial"]: event["settings"]["tfc.margin"] for event in finished.of("trial_started")}
-    keys = {event["trial"]: event["key"] for event in finished.of("pretrained")}
-    assert len(set(margins.values())) == len(set(keys.values())) == 2
+    keys = {event["trial"]: event["key"] for event in finished.of("pretrained") if not event["cached"]}
     # equal keys where, and only where, the pre-training settings are equal
-    assert len({(margins[trial], keys[trial]) for trial in margins}) == 2
-    assert sorted(path.name for path in (finished.file.parent / "store" / "pretrain").iterdir()) == sorted(
-        set(keys.values())
-    )
+    assert len(set(keys.values())) == len({(margins[trial], key) for trial, key in keys.items()}) == 2
+    assert {path.name for path in (finished.file.parent / "store" / "pretrain").iterdir()} == set(keys.values())
 
 
-def test_results_are_kept_beside_the_key_that_the_journal_names(finished: Outcome) -> None:
+def test_results_are_kept_under_the_key_that_the_journal_names(finished: Outcome) -> None:
     for event in finished.of("fold_finished"):
         kept = finished.file.parent / "store" / "finetune" / event["key"]
         assert json.loads((kept / "result.json").read_text()) == event["result"]
@@ -142,7 +166,7 @@ def test_random_forest_and_random_weights_stand_under_the_table(finished: Outcom
 
 def test_tensorboard_has_a_run_a_trial(finished: Outcome) -> None:
     written = {path.parent.name for path in (finished.folder / "tensorboard").rglob("events.out.tfevents.*")}
-    for trial in range(4):
+    for trial in range(6):
         assert any(name.startswith(f"trial-{trial:03}") for name in written)
 
 
@@ -155,78 +179,40 @@ def test_nothing_is_left_on_the_cluster(finished: Outcome, ray_cluster: Any) -> 
     assert done
 
 
-def test_the_same_command_again_does_no_stage_again(finished: Outcome) -> None:
+def test_the_same_command_again_does_no_stage_again(finished: Outcome, tmp_path: Path) -> None:
+    shutil.copytree(finished.results, tmp_path / "results")
     store = everything_in(finished.file.parent / "store")
-    ranking = (finished.folder / "ranking.csv").read_bytes()
-    before = finished.events
-    second = execute(finished.study, finished.file.parent)
+    second = execute(finished.study, tmp_path)
     assert second.status == 0
     assert everything_in(finished.file.parent / "store") == store
-    assert (second.folder / "ranking.csv").read_bytes() == ranking
+    assert (second.folder / "ranking.csv").read_bytes() == (finished.folder / "ranking.csv").read_bytes()
     assert "SIMULATED" in second.printed
-    new = second.events[len(before) :]
+    before = finished.events
     assert second.events[: len(before)] == before
-    assert not {event["event"] for event in new} & {"trial_started", "pretrained", "fold_finished", "trial_finished"}
+    new = second.events[len(before) :]
+    assert Counter(event["event"] for event in new) == {"study_started": 1, "baseline_finished": 3, "study_finished": 1}
     assert new[0]["corpus"]["cached"] is True
 
 
 def test_a_killed_study_comes_to_the_ranking_of_one_that_was_not(finished: Outcome, tmp_path: Path) -> None:
     shutil.copytree(finished.file.parent, tmp_path, dirs_exist_ok=True)
-    study = small_study(store=str(tmp_path / "store"))
+    study = study_in(tmp_path)
     journal = tmp_path / "results" / study.name / "journal.jsonl"
     save_study(study, journal.with_name("study.yaml"))
     lines = journal.read_bytes().splitlines(keepends=True)
-    # killed in the middle of writing the first fold of the last two trials: their encoder is there, no fold is kept
-    cut = next(
-        number
-        for number, line in enumerate(lines)
-        if (event := json.loads(line))["event"] == "fold_finished" and event["trial"] >= 2
-    )
+    events = [json.loads(line) for line in lines]
+    # killed while it wrote the first fold of the last two trials: their encoder and none of their folds are kept
+    cut = next(n for n, event in enumerate(events) if event["event"] == "fold_finished" and event["trial"] >= 4)
     journal.write_bytes(b"".join(lines[:cut]) + lines[cut][:50])
-    for event in map(json.loads, lines[cut:]):
-        for fold in [event] if event["event"] == "fold_finished" else event.get("folds", []):
-            shutil.rmtree(tmp_path / "store" / "finetune" / fold.get("key", "none"), ignore_errors=True)
+    for event in events[cut:]:
+        if event["event"] == "fold_finished":
+            shutil.rmtree(tmp_path / "store" / "finetune" / event["key"])
     resumed = execute(study, tmp_path)
     assert resumed.status == 0, resumed.printed
+    measured = [*SECONDS, "encoder_cached"]
     pd.testing.assert_frame_equal(
-        resumed.ranking.drop(columns=MEASURED), finished.ranking.drop(columns=MEASURED), check_exact=True
+        resumed.ranking.drop(columns=measured), finished.ranking.drop(columns=measured), check_exact=True
     )
-    once = dict.fromkeys(range(4), 1)
-    assert Counter(event["trial"] for event in resumed.of("trial_started")) == once
-    assert Counter(event["trial"] for event in resumed.of("trial_finished")) == once
-    assert sorted((event["trial"], event["fold"]) for event in resumed.of("fold_finished")) == sorted(
-        (event["trial"], event["fold"]) for event in finished.of("fold_finished")
-    )
-
-
-def test_a_trial_that_fails_is_recorded_with_its_reason_and_the_study_goes_on(
-    ray_cluster: Any, tmp_path: Path
-) -> None:
-    study = small_study(
-        name="diverging",
-        store=str(tmp_path / "store"),
-        search={
-            "pretrain.learning_rate": {"choice": [1e-4, 1e30]},
-            "finetune.learning_rate": {"choice": [1e-4, 1e-3]},
-        },
-        sampler={"name": "random", "trials_per_encoder": 2},
-        budget={"trials": 4},
-    )
-    outcome = execute(study, tmp_path)
-    assert outcome.status == 0, outcome.printed
-    ends = {event["trial"]: event for event in outcome.of("trial_finished")}
-    settings = {event["trial"]: event["settings"] for event in outcome.of("trial_started")}
-    assert sorted(ends) == sorted(settings) == [0, 1, 2, 3]
-    diverged = {trial for trial in settings if settings[trial]["pretrain.learning_rate"] == 1e30}
-    assert len(diverged) == 2
-    for trial, end in ends.items():
-        if trial in diverged:
-            assert end["state"] == "failed"
-            assert end["macro_f1"] is None
-            assert "lower pretrain.learning_rate" in end["reason"]
-        else:
-            assert end["state"] == "complete"
-    rows = outcome.ranking.set_index("trial")
-    assert rows.loc[sorted(diverged), "rank"].isna().all()
-    assert rows.loc[sorted(diverged), "reason"].str.contains("not finite").all()
-    assert "failed" in outcome.printed
+    for event in ("trial_started", "trial_finished", "fold_finished"):
+        done = [[(each["trial"], each.get("fold")) for each in outcome.of(event)] for outcome in (resumed, finished)]
+        assert sorted(done[0], key=str) == sorted(done[1], key=str)

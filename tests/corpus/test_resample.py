@@ -1,0 +1,76 @@
+"""Resampling: flat where it should pass, silent where it would alias, right in time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aar_ray.corpus.recording import Recording
+from aar_ray.corpus.resample import at_rate, resample
+
+
+def sine(rate_hz: float, frequency_hz: float, seconds: float = 40.0) -> np.ndarray:
+    moments = np.arange(round(seconds * rate_hz)) / rate_hz
+    return np.sin(2 * np.pi * frequency_hz * moments)[:, None] + np.ones((1, 3))
+
+
+def gain_db(rate_hz: float, frequency_hz: float, new_rate_hz: float = 25.0) -> float:
+    """Amplitude after resampling over amplitude before, away from the ends."""
+    middle = resample(sine(rate_hz, frequency_hz), rate_hz, new_rate_hz)[200:-200, 0] - 1
+    return float(20 * np.log10(middle.std() * np.sqrt(2) + 1e-300))
+
+
+@pytest.mark.parametrize("rate_hz", [50.0, 100.0])
+@pytest.mark.parametrize("frequency_hz", [0.5, 2.0, 5.0, 8.0])
+def test_down_is_flat_to_a_tenth_of_a_decibel_up_to_8_hz(rate_hz: float, frequency_hz: float) -> None:
+    assert abs(gain_db(rate_hz, frequency_hz)) < 0.1
+
+
+@pytest.mark.parametrize(("rate_hz", "frequency_hz"), [(50.0, 17.0), (50.0, 23.0), (100.0, 17.0), (100.0, 45.0)])
+def test_what_would_alias_is_at_least_40_decibels_down(rate_hz: float, frequency_hz: float) -> None:
+    # 17 Hz would come back as 8 Hz at 25 samples a second
+    assert gain_db(rate_hz, frequency_hz) < -40
+
+
+@pytest.mark.parametrize("rate_hz", [10.0, 10.54, 12.5])
+def test_up_meets_a_slow_sine_in_value_and_time(rate_hz: float) -> None:
+    up = resample(sine(rate_hz, 1.0), rate_hz, 25.0)
+    exact = sine(25.0, 1.0, seconds=60.0)[: len(up)]
+    assert np.abs(up - exact)[25:-25].max() < 0.02
+
+
+@pytest.mark.parametrize("rate_hz", [50.0, 100.0])
+def test_down_keeps_a_slow_sine_in_time(rate_hz: float) -> None:
+    down = resample(sine(rate_hz, 1.0), rate_hz, 25.0)
+    exact = sine(25.0, 1.0, seconds=60.0)[: len(down)]
+    assert np.abs(down - exact)[25:-25].max() < 0.01
+
+
+@pytest.mark.parametrize("rate_hz", [10.0, 10.54, 12.5, 50.0, 100.0])
+def test_a_still_sensor_stays_still_up_to_its_ends(rate_hz: float) -> None:
+    still = np.full((331, 3), (0.1, -0.3, 0.95))
+    assert np.allclose(resample(still, rate_hz, 25.0), still[0], atol=1e-3)
+
+
+@given(st.integers(2, 400), st.sampled_from([5.0, 10.0, 10.54, 12.5, 31.25, 50.0, 100.0]))
+def test_length_covers_the_recording_to_half_an_old_sample(count: int, rate_hz: float) -> None:
+    new = len(resample(np.zeros((count, 3)), rate_hz, 25.0))
+    # the last new moment is no more than half an old period after the last old one
+    assert (new - 1) / 25 <= (count - 0.5) / rate_hz + 1e-6
+    assert new / 25 > (count - 0.5) / rate_hz - 1e-6
+
+
+def test_equal_rates_change_nothing() -> None:
+    samples = np.random.default_rng(0).normal(size=(37, 3))
+    assert resample(samples, 25.0, 25.0) is samples
+
+
+def test_labels_follow_their_moments() -> None:
+    labels = np.array(["a"] * 200 + ["b"] * 200, dtype=object)
+    recording = Recording("s", "goat", "g", "r", 100.0, np.zeros((400, 3)), labels)
+    harmonised = at_rate(recording, 25.0)
+    assert harmonised.rate_hz == 25.0
+    assert harmonised.labels is not None
+    assert list(harmonised.labels) == ["a"] * 50 + ["b"] * 50

@@ -1,0 +1,322 @@
+"""The service of stages: each pre-train once, published whole, continued where one was interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from aar_ray.config import PRETRAIN_SECTIONS, Settings, dotted, settings_from
+from aar_ray.search.stages import ATTEMPTS, PretrainStage, Stages
+from aar_ray.training.pretrain import Checkpoint
+
+STAGE = PretrainStage(corpus="c" * 20, normalisation="source", seed=7, workers=1)
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    """Settings by dotted name, a double underscore for the dot."""
+    changed = {name.replace("__", "."): value for name, value in changes.items()}
+    return {**dotted(Settings()), "pretrain.epochs": 2, **changed}
+
+
+def checkpoint(epoch: int, weight: float = 0.5) -> bytes:
+    history = [{"loss": 1.0 / number, "seconds": 1.0} for number in range(1, epoch + 1)]
+    return Checkpoint(epoch, {"time_encoder.w": torch.tensor(weight), "other.w": torch.tensor(1.0)}, {}, history).to_bytes()
+
+
+def run(steps: Coroutine[Any, Any, None]) -> None:
+    # what never comes must end a test and not hang it
+    asyncio.run(asyncio.wait_for(steps, timeout=30))
+
+
+def pretrained(folder: Path) -> list[str]:
+    return sorted(path.parent.name for path in (folder / "pretrain").glob("*/checkpoint.pt"))
+
+
+async def train(stages: Stages, key: str, epochs: int, group: str = "a") -> None:
+    for epoch in range(1, epochs + 1):
+        await stages.advanced(group, key, checkpoint(epoch))
+
+
+async def make(stages: Stages, wanted: dict[str, Any]) -> str:
+    """Ask for an encoder and do all a group does for it."""
+    key = await stages.request(wanted)
+    assert (await stages.take("a"))["key"] == key
+    await train(stages, key, wanted["pretrain.epochs"])
+    return key
+
+
+def test_asking_twice_is_asking_once(tmp_path: Path) -> None:
+    async def steps() -> None:
+        stages = Stages(str(tmp_path), STAGE)
+        wanted = settings()
+        # as a trial of another fine-tuning, which is no part of the encoder
+        keys = {await stages.request(wanted), await stages.request({**wanted, "finetune.dropout": 0.3})}
+        assert len(keys) == 1
+        job = await stages.take("a")
+        assert job == {"key": keys.pop(), "settings": wanted, "seed": 7, "resume": None}
+        await stages.drain()
+        assert await stages.take("b") is None
+
+    run(steps())
+
+
+def test_the_artifact_appears_after_the_last_epoch(tmp_path: Path) -> None:
+    async def steps() -> None:
+        stages = Stages(str(tmp_path), STAGE)
+        key = await stages.request(settings())
+        await stages.take("a")
+        await stages.advanced("a", key, checkpoint(1))
+        assert pretrained(tmp_path) == []
+        with pytest.raises(KeyError, match=f"no pre-trained encoder {key}"):
+            await stages.encoder(key)
+        await stages.advanced("a", key, checkpoint(2, weight=0.25))
+        assert pretrained(tmp_path) == [key]
+        encoder = await stages.encoder(key)
+        # weights of E_T alone
+        assert {name: float(value) for name, value in encoder.items()} == {"w": 0.25}
+        assert [path.name for path in (tmp_path / "pretrain").iterdir()] == [key]
+
+    run(steps())
+
+
+def test_news_come_epoch_by_epoch_to_all_who_wait(tmp_path: Path) -> None:
+    async def steps() -> None:
+        stages = Stages(str(tmp_path), STAGE)
+        key = await stages.request(settings())
+        first = [asyncio.create_task(stages.news(key, 0)) for _ in range(2)]
+        await stages.take("a")
+        await stages.advanced("a", key, checkpoint(1))
+        for news in await asyncio.gather(*first):
+            assert news["state"] == "running"
+            assert [record["loss"] for record in news["records"]] == [1.0]
+        second = asyncio.create_task(stages.news(key, 1))
+        await stages.advanced("a", key, checkpoint(2))
+        assert await second == {
+            "records": [{"loss": 0.5, "seconds": 1.0}],
+            "state": "done",
+            "reason": None,
+            "cached": False,
+        }
+
+    run(steps())
+
+
+def test_a_later_service_finds_what_an_earlier_one_published(tmp_path: Path) -> None:
+    async def steps() -> None:
+        key = await make(Stages(str(tmp_path), STAGE), settings())
+        later = Stages(str(tmp_path), STAGE)
+        assert await later.request(settings()) == key
+        news = await later.news(key, 0)
+        assert (news["state"], news["cached"], len(news["records"])) == ("done", True, 2)
+        await later.drain()
+        assert await later.take("a") is None
+
+    run(steps())
+
+
+def test_a_group_that_comes_back_gets_its_own_pre_train_and_its_last_epoch(tmp_path: Path) -> None:
+    async def steps() -> None:
+        stages = Stages(str(tmp_path), STAGE)
+        first, second = await stages.request(settings()), await stages.request(settings(tfc__margin=0.1))
+        await stages.take("a")
+        await stages.advanced("a", first, checkpoint(1))
+        job = await stages.take("a")
+        assert job["key"] == first
+        assert Checkpoint.from_bytes(job["resume"]).epoch == 1
+        # the other group is not disturbed
+        assert (await stages.take("b"))["key"] == second
+
+    run(steps())
+
+
+def test_a_pre_train_that_kills_its_group_again_and_again_fails(tmp_path: Path) -> None:
+    async def steps() -> None:
+        stages = Stages(str(tmp_path), STAGE)
+        deadly, other = await stages.request(settings()), await stages.request(settings(tfc__margin=0.1))
+        taken = [(await stages.take("a"))["key"] for _ in range(ATTEMPTS + 1)]
+        assert taken == [deadly] * ATTEMPTS + [other]
+        news = await stages.news(deadly, 0)
+        assert news["state"] == "failed"
+        assert news["reason"] == f"its worker group died {ATTEMPTS} times while it ran"
+
+    run(steps())
+
+
+def test_a_group_that_was_given_up_is_not_heard(tmp_path: Path) -> None:
+    async def steps() -> None:
+        stages = Stages(str(tmp_path), STAGE)
+        key = await stages.request(settings())
+        await stages.take("a")
+        await train(stages, key, 2, group="stale")
+        await stages.failed("stale", key, "it says so")
+        assert pretrained(tmp_path) == []
+        assert stages.jobs[key].state == "running"
+        assert stages.jobs[key].history == []
+
+    run(steps())
+
+
+def test_settings_that_cannot_be_trained_fail_with_the_workers_reason(tmp_path: Path) -> None:
+    async def steps() -> None:
+        stages = Stages(str(tmp_path), STAGE)
+        key = await stages.request(settings())
+        await stages.take("a")
+        await stages.failed("a", key, "the loss was not finite")
+        news = await stages.news(key, 0)
+        assert (news["state"], news["reason"]) == ("failed", "the loss was not finite")
+        await stages.drain()
+        # the same group goes on, and is not given the failed one again
+        assert await stages.take("a") is None
+
+    run(steps())
+
+
+def test_a_longer_pre_train_goes_on_from_the_longest_shorter_one(tmp_path: Path) -> None:
+    async def steps() -> None:
+        for epochs in (1, 3):
+            await make(Stages(str(tmp_path), STAGE), settings(pretrain__epochs=epochs))
+        stages = Stages(str(tmp_path), STAGE)
+        await stages.request(settings(pretrain__epochs=5))
+        assert Checkpoint.from_bytes((await stages.take("a"))["resume"]).epoch == 3
+        # a shorter one cannot start from a longer one, and another setting from none
+        await stages.request(settings(pretrain__epochs=2))
+        assert Checkpoint.from_bytes((await stages.take("b"))["resume"]).epoch == 1
+        await stages.request(settings(pretrain__epochs=5, tfc__margin=0.1))
+        assert (await stages.take("c"))["resume"] is None
+
+    run(steps())
+
+
+def test_an_interrupted_pre_train_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
+    async def steps() -> None:
+        killed = Stages(str(tmp_path), STAGE)
+        key = await killed.request(settings(pretrain__epochs=4))
+        await killed.take("a")
+        await train(killed, key, 3)
+        stages = Stages(str(tmp_path), STAGE)
+        assert await stages.request(settings(pretrain__epochs=4)) == key
+        job = await stages.take("a")
+        assert Checkpoint.from_bytes(job["resume"]).epoch == 3
+        await stages.advanced("a", key, checkpoint(4))
+        assert [path.name for path in (tmp_path / "pretrain").iterdir()] == [key]
+
+    run(steps())
+
+
+def test_groups_go_home_only_when_nothing_is_queued(tmp_path: Path) -> None:
+    async def steps() -> None:
+        stages = Stages(str(tmp_path), STAGE)
+        idle = asyncio.create_task(stages.take("idle"))
+        await asyncio.sleep(0)
+        assert not idle.done()
+        for margin in (0.1, 0.2):
+            await stages.request(settings(tfc__margin=margin))
+        await stages.drain()
+        assert (await idle)["settings"]["tfc.margin"] == 0.1
+        assert (await stages.take("late"))["settings"]["tfc.margin"] == 0.2
+        assert await stages.take("third") is None
+
+    run(steps())
+
+
+def test_the_study_may_wait_for_the_first_group(tmp_path: Path) -> None:
+    async def steps() -> None:
+        stages = Stages(str(tmp_path), STAGE)
+        waiting = asyncio.create_task(stages.staffed())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        group = asyncio.create_task(stages.take("a"))
+        await waiting
+        await stages.drain()
+        assert await group is None
+
+    run(steps())
+
+
+def test_a_broken_group_fails_what_waits_and_what_comes(tmp_path: Path) -> None:
+    async def steps() -> None:
+        done = await make(Stages(str(tmp_path), STAGE), settings(tfc__margin=0.9))
+        stages = Stages(str(tmp_path), STAGE)
+        staffed = asyncio.create_task(stages.staffed())
+        running, queued = await stages.request(settings()), await stages.request(settings(tfc__margin=0.1))
+        waiting = asyncio.create_task(stages.news(queued, 0))
+        await stages.take("a")
+        await stages.group_broke("no GPU left")
+        await staffed
+        assert (await waiting)["reason"] == "no GPU left"
+        later = await stages.request(settings(tfc__margin=0.2))
+        for key in (running, queued, later):
+            news = await stages.news(key, 0)
+            assert (news["state"], news["reason"]) == ("failed", "no GPU left")
+        # what was made before needs no group
+        await stages.request(settings(tfc__margin=0.9))
+        assert (await stages.news(done, 0))["state"] == "done"
+
+    run(steps())
+
+
+def test_a_fine_tuning_is_kept_with_its_model(tmp_path: Path) -> None:
+    async def steps() -> None:
+        stages = Stages(str(tmp_path), STAGE)
+        assert await stages.found("f" * 20) is None
+        outcome = {
+            "result": {"macro_f1": 0.5},
+            "model": {"head.weight": torch.ones(2, 3)},
+            "probabilities": torch.ones(4, 2).numpy(),
+        }
+        await stages.keep("f" * 20, {"fold": "goat 1"}, outcome)
+        assert await Stages(str(tmp_path), STAGE).found("f" * 20) == {"macro_f1": 0.5}
+        assert {path.name for path in (tmp_path / "finetune" / ("f" * 20)).iterdir()} == {
+            "made_from.json",
+            "model.safetensors",
+            "probabilities.npy",
+            "result.json",
+        }
+
+    run(steps())
+
+
+OTHER: dict[str, Any] = {
+    "augment.frequency": "permutation",
+}
+
+
+def _another(name: str, value: Any) -> list[Any]:
+    """Values that a setting may have besides its own."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, tuple):
+        return [value[:1], value[::-1]]
+    if isinstance(value, int | float):
+        return [value + 1, value * 2, value / 2, value // 2]
+    return []
+
+
+def test_keys_differ_by_every_pre_train_setting_and_by_no_other() -> None:
+    defaults = dotted(Settings())
+    key = STAGE.key(Settings())
+    tried = set()
+    for name, value in defaults.items():
+        for other in _another(name, value):
+            try:
+                changed = settings_from({**defaults, name: other})
+            except ValueError:
+                continue
+            if dotted(changed)[name] == value:
+                continue
+            tried.add(name)
+            assert (STAGE.key(changed) != key) == (name.split(".")[0] in PRETRAIN_SECTIONS), name
+    sections = {name.split(".")[0] for name in tried}
+    assert sections >= {"pretrain", "tfc", "patchtst", "finetune", "classifier"}
+
+
+@pytest.mark.parametrize(
+    "change", [{"corpus": "d" * 20}, {"normalisation": "window"}, {"seed": 8}, {"workers": 2}], ids=str
+)
+def test_keys_differ_by_what_all_pre_trains_of_a_study_share(change: dict[str, Any]) -> None:
+    assert PretrainStage(**{**STAGE.__dict__, **change}).key(Settings()) != STAGE.key(Settings())
