@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 import ray
 import ray.data
 from numpy.typing import NDArray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from aar_ray.config import Data, Study
 from aar_ray.corpus.checks import labelled_parts, unlabelled_parts
@@ -196,8 +195,8 @@ def _where_files_are(parts: tuple[Part, ...]) -> dict[str, Any]:
     """Files are read where the study was started, a node that may have no CPU to offer; herds come from anywhere."""
     if not any(part.file for part in parts):
         return {}
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return {"num_cpus": 0, "concurrency": os.cpu_count(), "scheduling_strategy": here}
+    here = {f"node:{ray.util.get_node_ip_address()}": 0.001}
+    return {"num_cpus": 0, "concurrency": min(os.cpu_count() or 1, len(parts)), "resources": here}
 
 
 def _tables(part: Part, data: Data, seed: int) -> Iterator[pa.Table]:

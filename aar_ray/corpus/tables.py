@@ -168,8 +168,11 @@ def _seconds(cells: pd.Series, path: Path, where: str) -> pd.Series:
     else:
         stamps = pd.to_datetime(cells, format="ISO8601", errors="coerce", utc=True)
     _refuse_first(given, stamps, "seconds or ISO 8601 text", path, where)
-    since = stamps - stamps.min()
-    return since if pd.api.types.is_float_dtype(since) else since.dt.total_seconds()
+    since: pd.Series = stamps - stamps.min()
+    if pd.api.types.is_float_dtype(since):
+        return since
+    seconds: pd.Series = since.dt.total_seconds()
+    return seconds
 
 
 def _filled(cells: pd.Series, role: str, path: Path, where: str) -> pd.Series:

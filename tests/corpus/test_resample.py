@@ -28,7 +28,8 @@ def test_down_is_flat_to_a_tenth_of_a_decibel_up_to_8_hz(rate_hz: float, frequen
     assert abs(gain_db(rate_hz, frequency_hz)) < 0.1
 
 
-@pytest.mark.parametrize(("rate_hz", "frequency_hz"), [(50.0, 17.0), (50.0, 23.0), (100.0, 17.0), (100.0, 45.0)])
+@pytest.mark.parametrize("rate_hz", [50.0, 62.5, 100.0])
+@pytest.mark.parametrize("frequency_hz", [12.6, 17.0, 23.0, 24.9])
 def test_what_would_alias_is_at_least_40_decibels_down(rate_hz: float, frequency_hz: float) -> None:
     # 17 Hz would come back as 8 Hz at 25 samples a second
     assert gain_db(rate_hz, frequency_hz) < -40
@@ -74,3 +75,26 @@ def test_labels_follow_their_moments() -> None:
     assert harmonised.rate_hz == 25.0
     assert harmonised.labels is not None
     assert list(harmonised.labels) == ["a"] * 50 + ["b"] * 50
+
+
+def test_up_is_exact_for_a_cubic() -> None:
+    seconds, moments = np.arange(40) / 10.54, np.arange(90) / 25
+    cubic = np.stack([seconds**3, seconds**2, 1 - seconds], axis=1)
+    up = resample(cubic, 10.54, 25.0)
+    assert up[:90] == pytest.approx(np.stack([moments**3, moments**2, 1 - moments], axis=1))
+
+
+@pytest.mark.parametrize("rate_hz", [10.0, 10.54, 62.5])
+def test_each_label_is_that_of_an_old_sample_nearest_in_time(rate_hz: float) -> None:
+    count = 90
+    labels = np.array(["a", None, "b"], dtype=object)[np.arange(count) // 7 % 3]
+    harmonised = at_rate(Recording("s", "goat", "g", "r", rate_hz, np.zeros((count, 3)), labels), 25.0)
+    assert harmonised.labels is not None
+    for new, label in enumerate(harmonised.labels):
+        distances = np.abs(np.arange(count) / rate_hz - new / 25)
+        assert label in labels[distances <= distances.min() + 1e-9]
+
+
+def test_rates_too_far_apart_are_refused() -> None:
+    with pytest.raises(ValueError, match="factor of at most 1000, got 90000 to 25 Hz"):
+        resample(np.zeros((100, 3)), 90000.0, 25.0)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -25,7 +26,9 @@ def settings(**changes: Any) -> dict[str, Any]:
 
 def checkpoint(epoch: int, weight: float = 0.5) -> bytes:
     history = [{"loss": 1.0 / number, "seconds": 1.0} for number in range(1, epoch + 1)]
-    return Checkpoint(epoch, {"time_encoder.w": torch.tensor(weight), "other.w": torch.tensor(1.0)}, {}, history).to_bytes()
+    return Checkpoint(
+        epoch, {"time_encoder.w": torch.tensor(weight), "other.w": torch.tensor(1.0)}, {}, history
+    ).to_bytes()
 
 
 def run(steps: Coroutine[Any, Any, None]) -> None:
@@ -281,38 +284,28 @@ def test_a_fine_tuning_is_kept_with_its_model(tmp_path: Path) -> None:
     run(steps())
 
 
-OTHER: dict[str, Any] = {
-    "augment.frequency": "permutation",
-}
-
-
-def _another(name: str, value: Any) -> list[Any]:
-    """Values that a setting may have besides its own."""
-    if isinstance(value, bool):
-        return [not value]
-    if isinstance(value, tuple):
+def other_values(name: str) -> list[Any]:
+    """Values to try in place of a setting's own; not all of them are legal."""
+    section, field = name.split(".")
+    kind = type(getattr(Settings(), section)).model_fields[field].annotation
+    value = dotted(Settings())[name]
+    if isinstance(value, list):
         return [value[:1], value[::-1]]
     if isinstance(value, int | float):
-        return [value + 1, value * 2, value / 2, value // 2]
-    return []
+        return [value * 2, value / 2, value // 2, value + 1]
+    return [*get_args(kind), 32]
 
 
-def test_keys_differ_by_every_pre_train_setting_and_by_no_other() -> None:
-    defaults = dotted(Settings())
-    key = STAGE.key(Settings())
-    tried = set()
-    for name, value in defaults.items():
-        for other in _another(name, value):
-            try:
-                changed = settings_from({**defaults, name: other})
-            except ValueError:
-                continue
-            if dotted(changed)[name] == value:
-                continue
-            tried.add(name)
-            assert (STAGE.key(changed) != key) == (name.split(".")[0] in PRETRAIN_SECTIONS), name
-    sections = {name.split(".")[0] for name in tried}
-    assert sections >= {"pretrain", "tfc", "patchtst", "finetune", "classifier"}
+@pytest.mark.parametrize("name", dotted(Settings()))
+def test_the_key_differs_by_every_pre_train_setting_and_by_no_other(name: str) -> None:
+    changed = []
+    for value in other_values(name):
+        with contextlib.suppress(ValueError):
+            changed.append(settings_from({**dotted(Settings()), name: value}))
+    changed = [each for each in changed if each != Settings()]
+    assert changed, "no other legal value to try"
+    for each in changed:
+        assert (STAGE.key(each) != STAGE.key(Settings())) == (name.split(".")[0] in PRETRAIN_SECTIONS)
 
 
 @pytest.mark.parametrize(

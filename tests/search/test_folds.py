@@ -1,0 +1,117 @@
+"""Fine-tuning over folds: each fold once, found again by all that it depends on, whatever order folds end in."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from training.toy import CLASSES, herd, tiny
+
+from aar_ray.corpus.labelled import LabelledWindows
+from aar_ray.corpus.splits import Fold
+from aar_ray.search.folds import Folds, mean_macro_f1
+from aar_ray.search.placement import Placement
+from aar_ray.search.stages import PretrainStage, Stages
+
+ANIMALS = ("animal 1", "animal 2", "animal 3")
+FOLDS = tuple(
+    Fold(name=animal, train=tuple(other for other in ANIMALS if other != animal), validation=(animal,), test=())
+    for animal in ANIMALS
+)
+PLACEMENT = Placement(groups=1, workers=1, worker_cpus=1, worker_gpus=0, fold_cpus=1, fold_gpus=0, trial_slots=1)
+
+
+def three_animals() -> LabelledWindows:
+    parts = [herd({0: 9, 1: 6, 2: 4}, seed=number) for number in (1, 2, 3)]
+    arrays = ("windows", "labels", "subjects", "recordings", "starts")
+    return LabelledWindows(
+        classes=CLASSES, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
+    )
+
+
+def test_the_score_of_a_trial_does_not_depend_on_which_fold_ends_first() -> None:
+    # their sum as floats depends on the order
+    scores = [0.1, 0.2, 0.3, 0.7]
+    assert len({sum(order) for order in itertools.permutations(scores)}) > 1
+    means = {
+        mean_macro_f1([{"result": {"macro_f1": score}} for score in order]) for order in itertools.permutations(scores)
+    }
+    assert means == {0.325}
+
+
+@pytest.fixture(scope="module")
+def folds(ray_cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Folds:
+    store = tmp_path_factory.mktemp("store")
+    stage = PretrainStage(corpus="c" * 20, normalisation="source", seed=7, workers=1)
+    return Folds(
+        folds=FOLDS,
+        labelled=ray_cluster.put(three_animals()),
+        labelled_key="l" * 20,
+        normalisation="source",
+        seed=7,
+        placement=PLACEMENT,
+        stages=ray_cluster.remote(Stages).options(num_cpus=0).remote(str(store), stage),
+    )
+
+
+@pytest.fixture(scope="module")
+def first(folds: Folds) -> dict[str, dict[str, Any]]:
+    """From random weights, each fold for the first time."""
+    return {fold["fold"]: fold for fold in folds.finetuned(tiny(), None)}
+
+
+def test_every_fold_is_scored_on_its_own_animals(first: dict[str, dict[str, Any]]) -> None:
+    assert sorted(first) == list(ANIMALS)
+    assert len({fold["key"] for fold in first.values()}) == 3
+    for animal, fold in first.items():
+        assert fold["validation"] == [animal]
+        assert fold["cached"] is False
+        # a row of the confusion matrix is what the animal did
+        assert np.sum(fold["result"]["confusion"], axis=1).tolist() == [9, 6, 4]
+
+
+def test_a_second_time_every_fold_is_found(folds: Folds, first: dict[str, dict[str, Any]]) -> None:
+    again = list(folds.finetuned(tiny(), None))
+    assert [fold["fold"] for fold in again] == list(ANIMALS)
+    assert [fold["cached"] for fold in again] == [True] * 3
+    for fold in again:
+        assert fold == {**first[fold["fold"]], "cached": True}
+
+
+def test_settings_of_pre_training_are_told_by_the_encoder_and_not_once_more(
+    folds: Folds, first: dict[str, dict[str, Any]]
+) -> None:
+    other = folds.finetuned(tiny(tfc__margin=0.1, pretrain__epochs=9), None)
+    assert next(other)["cached"] is True
+
+
+@pytest.mark.parametrize(
+    "change", [{"labelled_key": "m" * 20}, {"normalisation": "window"}, {"seed": 8}, {"folds": FOLDS[:1]}], ids=str
+)
+def test_what_folds_depend_on_is_in_their_key(
+    folds: Folds, first: dict[str, dict[str, Any]], change: dict[str, Any]
+) -> None:
+    changed = replace(folds, **{"folds": FOLDS[:1], **change})
+    (fold,) = changed.finetuned(tiny(), None)
+    same = list(change) == ["folds"]
+    assert fold["cached"] is same
+    assert (fold["key"] == first[ANIMALS[0]]["key"]) is same
+
+
+def test_settings_of_fine_tuning_are_in_the_key(folds: Folds, first: dict[str, dict[str, Any]]) -> None:
+    (fold,) = replace(folds, folds=FOLDS[:1]).finetuned(tiny(finetune__learning_rate=1e-3), None)
+    assert fold["cached"] is False
+    assert fold["result"]["applied"]["finetune.learning_rate"] == 1e-3
+
+
+def test_the_forest_is_kept_too(folds: Folds) -> None:
+    assert [fold["cached"] for fold in folds.forest()] == [False] * 3
+    assert [fold["cached"] for fold in folds.forest()] == [True] * 3
+
+
+def test_an_encoder_that_is_not_there_is_an_error_and_not_random_weights(folds: Folds) -> None:
+    with pytest.raises(KeyError, match="no pre-trained encoder"):
+        list(folds.finetuned(tiny(), "0" * 20))
