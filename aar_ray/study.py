@@ -9,7 +9,8 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -55,11 +56,13 @@ def run(study: Study, results: Path, *, address: str | None = None, resume: bool
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, PLAIN_WIDTH)
-    # SIGTERM would save nothing; as SIGINT it lets Ray Tune stop its trials
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     board = rebuild(folder / "tensorboard", journal.events)
     try:
-        with Progress(console, study.budget.trials) as progress, cluster(study.resources, address) as placement:
+        with (
+            Progress(console, study.budget.trials) as progress,
+            cluster(study.resources, address) as placement,
+            _terminated_as_interrupted(),
+        ):
             progress.recall(journal.events)
 
             def observe(event: Event) -> None:
@@ -77,6 +80,19 @@ def run(study: Study, results: Path, *, address: str | None = None, resume: bool
     console.print(ranked_table(ranking, baselines(journal.events), study.simulated))
     console.print(f"tensorboard --logdir {folder / 'tensorboard'}", markup=False)
     return 0 if (ranking["state"] == "complete").any() else 1
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM would save nothing; as SIGINT it lets Ray Tune stop its trials.
+
+    To be entered after Ray was started, which puts a handler of its own in place.
+    """
+    earlier = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier or signal.SIG_DFL)
 
 
 def _open(study: Study, folder: Path, resume: bool) -> Journal:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from aar_ray.config import Data, Protocol, SimulatedSource, Study, TabularSource
-from aar_ray.corpus.readers import Part, check_source, parts, subjects_of
+from aar_ray.corpus.readers import Part, behaviours_of, check_source, parts, subjects_of
 from aar_ray.corpus.recording import InputError
 from aar_ray.corpus.splits import make_folds, sealed_subjects
 from aar_ray.corpus.tables import files_of
@@ -29,8 +27,19 @@ def check_data(data: Data, protocol: Protocol, seed: int) -> None:
         make_folds(subjects_of(data.labelled), protocol, seed)
     except ValueError as error:
         raise InputError(f"{data.labelled.name}: {error}") from error
+    _check_behaviours(data.labelled, protocol)
     for source in data.unlabelled:
         _check_not_the_labelled_one(source, data, protocol)
+
+
+def _check_behaviours(source: SimulatedSource | TabularSource, protocol: Protocol) -> None:
+    behaviours, labels = behaviours_of(source, sealed_subjects(protocol))
+    if len(behaviours) < 2:
+        raise InputError(
+            f"{source.name}: a labelled source must hold at least 2 behaviours, got "
+            f"{', '.join(sorted(behaviours)) or 'none'}; its labels are {', '.join(sorted(labels)) or 'all empty'}"
+            + (f", `behaviours` lists {', '.join(source.behaviours)}" if source.behaviours else "")
+        )
 
 
 def _check_not_the_labelled_one(source: SimulatedSource | TabularSource, data: Data, protocol: Protocol) -> None:
@@ -42,12 +51,8 @@ def _check_not_the_labelled_one(source: SimulatedSource | TabularSource, data: D
         if shared:
             raise InputError(
                 f"{source.name}: under split: paper no file of the labelled source may be in the corpus, got "
-                f"{', '.join(sorted(map(str, map(_name, shared))))}; remove it, or set protocol.transductive: true"
+                f"{', '.join(sorted(file.name for file in shared))}; remove it, or set protocol.transductive: true"
             )
-
-
-def _name(path: Path) -> str:
-    return path.name
 
 
 def unlabelled_parts(study: Study) -> tuple[Part, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from aar_ray.config import SimulatedSource, TabularSource
+from aar_ray.corpus.herd import SPECIES
 from aar_ray.corpus.recording import Dropped, InputError, Recording, finite_pieces, runs
 from aar_ray.corpus.simulated import animal_names, simulate
 from aar_ray.corpus.tables import AXES, SUFFIXES, content_hash, files_of, read_table
@@ -31,6 +32,8 @@ LARGEST_GAP = 1.5
 """Sample periods between two rows of one continuous recording."""
 RATE_TOLERANCE = 0.02
 """Largest difference between `rate_hz` and the time column, as a share."""
+LARGEST_USUAL = 5.0
+"""g; a collar feels about 1 g most of the time, and 9.8 where m/s^2 were called g."""
 REPEATED = "time stamp repeated"
 SEALED = "sealed animal"
 CONSTANT = "constant on all axes"
@@ -136,6 +139,22 @@ def subjects_of(source: SimulatedSource | TabularSource) -> tuple[str, ...]:
     return tuple(sorted({name for file in files for name in read_table(file, source, ["subject"])["subject"].unique()}))
 
 
+def behaviours_of(source: SimulatedSource | TabularSource, sealed: Collection[str] = ()) -> tuple[set[str], set[str]]:
+    """Behaviours of a labelled source, and all labels in it; reads nothing but the label column.
+
+    Args:
+        source: names columns.label, or is simulated.
+        sealed: animals whose own files stay closed.
+    """
+    if isinstance(source, SimulatedSource):
+        labels = set(SPECIES[source.species].motions)
+    else:
+        files = [Path(part.file) for part in parts(source, 0, labelled=True, sealed=sealed)]
+        labels = {name for file in files for name in read_table(file, source, ["label"])["label"].unique() if name}
+    listed = source.behaviours or {name: name for name in labels}
+    return {listed[name] for name in labels & set(listed)}, labels
+
+
 def check_source(source: SimulatedSource | TabularSource, *, labelled: bool = False) -> None:
     """Refuse what headers and first rows of a source's files show to be wrong. Needs no Ray.
 
@@ -156,8 +175,8 @@ def check_source(source: SimulatedSource | TabularSource, *, labelled: bool = Fa
     problems = []
     for part in parts(source, 0, labelled=labelled):
         try:
-            for _ in read(part, Findings(), rows=CHECKED_ROWS):
-                pass
+            for recording in read(part, Findings(), rows=CHECKED_ROWS):
+                _check_unit(part, recording)
         except InputError as error:
             problems.append(str(error))
     if problems:
@@ -249,6 +268,16 @@ def _recordings(part: Part, subject: str, rows: pd.DataFrame, findings: Findings
         yield from finite_pieces(_behaviours_mapped(recording, source.behaviours), findings.dropped)
 
 
+def _check_unit(part: Part, recording: Recording) -> None:
+    assert isinstance(part.source, TabularSource)
+    usual = float(np.median(np.linalg.norm(recording.samples, axis=1)))
+    if usual > LARGEST_USUAL:
+        raise InputError(
+            f"{part.source.name}: {part.file}: an animal's usual acceleration must be below {LARGEST_USUAL:g} g, got "
+            f"{usual:.4g} g under unit {part.source.unit}; correct unit (one of {', '.join(IN_G)})"
+        )
+
+
 def _check_rate(part: Part, subject: str, intervals: NDArray[np.float64]) -> None:
     assert isinstance(part.source, TabularSource)
     if not len(intervals):
@@ -273,4 +302,4 @@ def _behaviours_mapped(recording: Recording, behaviours: dict[str, str]) -> Reco
         return recording
     labels = np.empty(len(recording.labels), dtype=object)
     labels[:] = [behaviours.get(label) for label in recording.labels]
-    return Recording(**{**vars(recording), "labels": labels})
+    return replace(recording, labels=labels)

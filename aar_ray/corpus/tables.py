@@ -104,8 +104,8 @@ def read_table(path: Path, source: TabularSource, roles: Sequence[str], rows: in
         elif role == "time":
             table[role] = _seconds(cells, path, where)
         elif role == "label":
-            text = cells.astype("object")
-            table[role] = text.where(text.notna(), None)
+            given = cells.notna()
+            table[role] = cells.astype("str").astype("object").where(given, None)
         else:
             table[role] = _filled(cells, role, path, where)
     return table

@@ -23,6 +23,9 @@ HEADS = {
 }
 """Short heads of the settings that are searched most, so that a row of them stays a row."""
 
+LONGEST_CHOSEN = 6
+"""Characters of a value that is shown whole."""
+
 
 def ranked_table(ranking: pd.DataFrame, baselines: pd.DataFrame, simulated: bool) -> Table:
     """The best trials with their settings, and the baselines below.
@@ -90,7 +93,11 @@ def _setting(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, float):
-        return "" if pd.isna(value) else f"{value:.3g}"
+        if pd.isna(value):
+            return ""
+        # a value that was chosen, such as 0.9999, as it is; one that was drawn, to three digits
+        chosen = f"{value:.6g}"
+        return chosen if float(chosen) == value and len(chosen) <= LONGEST_CHOSEN else f"{value:.3g}"
     return str(value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,6 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_DATA_USE_DATASOURCE_V2": "0",  # its first batch comes 28 to 43 times later on a small machine
     "RAY_DEDUP_LOGS": "0",
-    "RAY_maximum_startup_concurrency": "16",  # else each start of a few workers on a laptop is warned about
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.3",  # at the default of 2 s each report waits a second or two
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -29,6 +29,9 @@ import ray  # noqa: E402
 
 from aar_ray.config import Resources  # noqa: E402
 from aar_ray.search.placement import Node, Placement, place  # noqa: E402
+
+ANSWER_SECONDS = 3.0
+"""For the first word of a cluster."""
 
 
 @contextmanager
@@ -54,15 +57,32 @@ def _connect(resources: Resources, address: str | None) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if address is not None:
+            _check_that_it_answers(address)
             ray.init(address=address, **shared)
             return
+        processors = resources.cpus or _processors()
+        # the node inherits it; at Ray's default, one a processor, a laptop is warned about each start of a few workers
+        os.environ.setdefault("RAY_worker_maximum_startup_concurrency", str(max(16, processors)))
         ray.init(
             address="local",
-            num_cpus=resources.cpus or _processors(),
+            num_cpus=processors,
             resources={"trial_slot": resources.trial_slots},
             include_dashboard=False,
             **shared,
         )
+
+
+def _check_that_it_answers(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(
+            f"--address must be a running Ray cluster's, got {address} ({error}); leave it out to run on this machine"
+        ) from error
 
 
 def _processors() -> int:

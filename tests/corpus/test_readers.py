@@ -104,6 +104,27 @@ def test_sealed_animals_are_not_handed_on_and_their_own_files_stay_closed(tmp_pa
     assert {one.subject for one in found} == {"ann"}
 
 
+def test_rows_of_a_sealed_animal_in_a_shared_file_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows = pd.concat([table(50, seed=1), table(75, seed=2)], ignore_index=True)
+    rows["cow"] = ["ann"] * 50 + ["bea"] * 75
+    given = source(written(rows, tmp_path / "herd.csv"), columns={"subject": "cow"})
+    found, findings = recordings(given, sealed=("bea",))
+    assert {one.subject for one in found} == {"ann"}
+    assert findings.dropped.plain() == {"sealed animal": {"stretches": 1, "seconds": 3.0}}
+
+
+def test_rows_of_one_animal_do_not_go_on_across_another_ones(tmp_path: Path) -> None:
+    rows = table(90)
+    rows["cow"] = ["ann"] * 30 + ["bea"] * 40 + ["ann"] * 20
+    given = source(written(rows, tmp_path / "herd.csv"), columns={"subject": "cow", "time": None})
+    found, _ = recordings(given)
+    assert [(one.subject, len(one.samples), one.start_seconds) for one in found] == [
+        ("ann", 30, 0.0),
+        ("ann", 20, pytest.approx(70 / 25)),
+        ("bea", 40, 0.0),
+    ]
+
+
 def test_one_recording_under_two_names_is_refused(tmp_path: Path) -> None:
     for name in ("ann", "bea"):
         written(table(), tmp_path / f"{name}.csv")
@@ -128,11 +149,19 @@ ROW = b"0.0,1,2,3,Walking\n"
         ("header.csv", HEADER, "a header and no rows"),
         ("column.csv", b"t,ax,ay,a_z,what\n" + ROW, "columns.z is 'az', nearest are 'a_z'"),
         ("semicolon.csv", HEADER.replace(b",", b";") + ROW.replace(b",", b";"), "looks separated by ';'"),
-        ("text.csv", HEADER + ROW + b"0.04,1,two,3,Walking\n", r"text.csv:3: column 'ay' must hold a number, got 'two'"),
+        (
+            "text.csv",
+            HEADER + ROW + b"0.04,1,two,3,Walking\n",
+            r"text.csv:3: column 'ay' must hold a number, got 'two'",
+        ),
         ("comma.csv", HEADER + ROW + b'0.04,"1,5",2,3,Walking\n', r"got '1,5'"),
         ("cut.csv.gz", gzip.compress(HEADER + 99 * ROW)[:-20], "broken or cut short"),
         ("latin.csv", HEADER + "0.0,1,2,3,Gräsen\n".encode("latin-1"), "must be UTF-8"),
-        ("time.csv", HEADER + ROW.replace(b"0.0", b"2024-05-17 11:37:40") + b"noon,1,2,3,Walking\n", "must hold seconds or ISO 8601 text, got 'noon'"),
+        (
+            "time.csv",
+            HEADER + ROW.replace(b"0.0", b"2024-05-17 11:37:40") + b"noon,1,2,3,Walking\n",
+            "must hold seconds or ISO 8601 text, got 'noon'",
+        ),
         ("not.parquet", b"PAR1 not", "not a whole Parquet file"),
     ],
 )

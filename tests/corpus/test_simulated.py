@@ -88,5 +88,7 @@ def test_an_unlabelled_herd_has_no_labels() -> None:
     assert all(
         one.behaviours == [None] * len(one.behaviours)
         for part in parts(source, 0)
-        for one in harvest(part, Data(unlabelled=(source,), labelled=herd("goat", 5, 1.0).model_copy(update={"name": "g"})), Findings())
+        for one in harvest(
+            part, Data(unlabelled=(source,), labelled=herd("goat", 5, 1.0).model_copy(update={"name": "g"})), Findings()
+        )
     )

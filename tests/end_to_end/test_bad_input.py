@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -196,6 +197,19 @@ def test_resume_insists_on_an_earlier_run(farm: Farm, capsys: pytest.CaptureFixt
     assert "--resume" in message
     assert str(farm.results / "farm") in message
     assert farm.contents() == {}
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_an_address_where_nothing_answers_is_named(
+    farm: Farm, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.socket() as taken:
+        # bound and not listening: no other process gets the port, and who calls is refused
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert farm.command("--address", address) == 1
+    assert f"--address must be a running Ray cluster's, got {address}" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from rich import box
 from rich.console import Console
 
-from aar_ray.report.table import ROWS, ranked_table
+from aar_ray.report.table import ROWS, _setting, ranked_table
 from aar_ray.search.ranking import baselines, rank
 
 EVENTS = [
@@ -96,3 +96,10 @@ def test_none_and_lists_are_readable() -> None:
 
 def test_an_empty_study_has_an_empty_table() -> None:
     assert cells(journal.started()) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.9999, "0.9999"), (0.30557504, "0.306"), (1e-4, "0.0001"), (0.5, "0.5")]
+)
+def test_a_chosen_value_is_shown_whole_and_a_drawn_one_to_three_digits(value: float, shown: str) -> None:
+    assert _setting(value) == shown
