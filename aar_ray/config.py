@@ -441,7 +441,7 @@ class Resources(Part):
     """Bundles that are asked of Ray."""
 
     cpus: int | None = Field(default=None, ge=2)
-    """Processors of the local cluster that is started where no `--address` is given; all that this machine has."""
+    """Processors of this machine to use where no `--address` is given; all of them if not given."""
     trial_slots: int = Field(default=4, ge=1)
     """Trials at once; a trial holds a slot and no processor."""
     pretrain: PretrainResources = PretrainResources()

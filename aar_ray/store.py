@@ -58,6 +58,7 @@ class Store:
         parent = self.root / stage
         parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=parent))
+        scratch.chmod(parent.stat().st_mode)  # mkdtemp's folder is closed to all others
         try:
             yield scratch
             (scratch / MADE_FROM).write_text(json.dumps(made_from, indent=1, sort_keys=True))

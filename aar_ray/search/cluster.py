@@ -65,7 +65,8 @@ def _connect(resources: Resources, address: str | None) -> None:
         os.environ.setdefault("RAY_worker_maximum_startup_concurrency", str(max(16, processors)))
         ray.init(
             address="local",
-            num_cpus=processors,
+            # a group keeps its processors while it waits for a pre-train; counted twice, fine-tuning can use them
+            num_cpus=processors + resources.pretrain.workers * resources.pretrain.cpus_per_worker,
             resources={"trial_slot": resources.trial_slots},
             include_dashboard=False,
             **shared,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from aar_ray.config import Settings, Study, dotted, settings_from
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.corpus.shards import Corpus, build_corpus, build_labelled, read_corpus
 from aar_ray.corpus.splits import Fold, make_folds, split_warnings
-from aar_ray.search.folds import Folds, mean_macro_f1
+from aar_ray.search.folds import LOOK_UP_SECONDS, Folds, Stopped, mean_macro_f1
 from aar_ray.search.journal import Event, Journal, known_trials
 from aar_ray.search.placement import Placement
 from aar_ray.search.searcher import Emit, JournalSearcher, Recorder
@@ -61,7 +62,7 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
         observe(record)
         return record
 
-    with tempfile.TemporaryDirectory(prefix="aar-") as scratch, _threads() as threads:
+    with tempfile.TemporaryDirectory(prefix="aar-") as scratch, _threads() as (threads, stopped):
         say("building the corpus")
         corpus = build_corpus(study, store)
         labelled, labelled_corpus = build_labelled(study, store)
@@ -83,12 +84,12 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
         groups = None
         if _trials_to_come(study, journal.events):
             say("starting the worker groups")
-            groups = threads.submit(_watch, _start_groups(study, placement, stages, corpus, scratch), stages)
+            groups = threads.submit(_watch, _start_groups(study, placement, stages, corpus, scratch), stages, stopped)
             ray.get(stages.staffed.remote())
         # these need no encoder and fill the processors while the first one is made
         baselines = {
-            "random forest": threads.submit(lambda: list(folds.forest())),
-            "scratch, trial 0": threads.submit(_scratch, folds, study.reference()),
+            "random forest": threads.submit(lambda: list(folds.forest(stopped))),
+            "scratch, trial 0": threads.submit(_scratch, folds, study.reference(), stopped),
         }
         say("searching")
         stopped_by = _search(study, journal, folds, emit, scratch)
@@ -97,7 +98,7 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
         ray.get(stages.drain.remote())
         say("training the baselines")
         if winner := _winner(study, journal.events):
-            baselines["scratch, winner"] = threads.submit(_scratch, folds, winner)
+            baselines["scratch, winner"] = threads.submit(_scratch, folds, winner, stopped)
         _record_baselines(baselines, emit)
         if groups is not None:
             groups.result()
@@ -112,13 +113,14 @@ def _trials_to_come(study: Study, events: Sequence[Event]) -> bool:
 
 
 @contextmanager
-def _threads() -> Iterator[ThreadPoolExecutor]:
-    """Threads that are not waited for when a study is interrupted: what they wait for ends with the cluster."""
-    threads = ThreadPoolExecutor()
+def _threads() -> Iterator[tuple[ThreadPoolExecutor, Stopped]]:
+    """Threads, and what tells them that the study is over: one that asks Ray after its end would end the process."""
+    threads, over = ThreadPoolExecutor(), threading.Event()
     try:
-        yield threads
+        yield threads, over.is_set
     finally:
-        threads.shutdown(wait=False, cancel_futures=True)
+        over.set()
+        threads.shutdown(cancel_futures=True)
 
 
 def _beginning(
@@ -218,23 +220,23 @@ def _run_group(
     trainer.fit()
 
 
-def _watch(groups: Sequence[ray.ObjectRef[None]], stages: Any) -> None:
+def _watch(groups: Sequence[ray.ObjectRef[None]], stages: Any, stopped: Stopped) -> None:
     """Wait until all groups have gone home; those who wait for an encoder are told when one ends otherwise.
 
     Told from here, since a group whose process was killed cannot say so.
     """
     waiting = list(groups)
-    while waiting:
-        (ended,), waiting = ray.wait(waiting)
+    while waiting and not stopped():
+        ended, waiting = ray.wait(waiting, timeout=LOOK_UP_SECONDS)
         try:
             ray.get(ended)
         except ray.exceptions.RayError as error:
             ray.get(stages.group_broke.remote(f"a worker group ended: {reason_of(error)}"))
 
 
-def _scratch(folds: Folds, settings: Settings) -> list[dict[str, Any]]:
+def _scratch(folds: Folds, settings: Settings, stopped: Stopped) -> list[dict[str, Any]]:
     """Folds of the same model from random weights; there is no encoder worth freezing then."""
-    return list(folds.finetuned(settings_from({**dotted(settings), "finetune.encoder": "trained"}), None))
+    return list(folds.finetuned(settings_from({**dotted(settings), "finetune.encoder": "trained"}), None, stopped))
 
 
 def _winner(study: Study, events: Sequence[Event]) -> Settings | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +19,11 @@ from aar_ray.store import stage_key
 from aar_ray.training import finetune as finetuning
 from aar_ray.training import forest
 from aar_ray.training.finetune import finetune
+
+Stopped = Callable[[], bool]
+
+LOOK_UP_SECONDS = 0.5
+"""After which those who wait for a task look whether they are still wanted."""
 
 FINETUNE_SECTIONS = ("patchtst", "classifier", "finetune")
 
@@ -37,27 +42,30 @@ class Folds:
     stages: Any
     """Handle of the `Stages` actor."""
 
-    def finetuned(self, settings: Settings, encoder_key: str | None) -> Iterator[dict[str, Any]]:
+    def finetuned(
+        self, settings: Settings, encoder_key: str | None, stopped: Stopped = lambda: False
+    ) -> Iterator[dict[str, Any]]:
         """Fine-tune on every fold; yields `fold_finished` fields as the folds end.
 
         Args:
             settings: of the trial.
             encoder_key: of the pre-trained encoder; None starts from random weights.
+            stopped: asked now and then whether to leave off.
         """
         read = {name: value for name, value in dotted(settings).items() if name.split(".")[0] in FINETUNE_SECTIONS}
         made_from = {"encoder": encoder_key, "settings": read, **self._made_from()}
         encoder = self.stages.encoder.remote(encoder_key) if encoder_key else None
-        yield from self._each("finetune", finetuning.VERSION, made_from, _finetune_fold, settings, encoder)
+        yield from self._each("finetune", finetuning.VERSION, made_from, stopped, _finetune_fold, settings, encoder)
 
-    def forest(self) -> Iterator[dict[str, Any]]:
+    def forest(self, stopped: Stopped = lambda: False) -> Iterator[dict[str, Any]]:
         """The random forest on every fold."""
-        yield from self._each("random forest", forest.VERSION, self._made_from(), _forest_fold)
+        yield from self._each("random forest", forest.VERSION, self._made_from(), stopped, _forest_fold)
 
     def _made_from(self) -> dict[str, Any]:
         return {"labelled": self.labelled_key, "normalisation": self.normalisation, "seed": self.seed}
 
     def _each(
-        self, stage: str, version: int, made_from: dict[str, Any], task: Any, *arguments: Any
+        self, stage: str, version: int, made_from: dict[str, Any], stopped: Stopped, task: Any, *arguments: Any
     ) -> Iterator[dict[str, Any]]:
         everything = [{**made_from, "fold": asdict(fold)} for fold in self.folds]
         keys = [stage_key(stage, version, one) for one in everything]
@@ -71,10 +79,12 @@ class Folds:
                 yield _event(fold, keys[number], found[number], cached=True)
             else:
                 waiting[task.remote(self.labelled, fold, self.normalisation, self.seed, placement, *arguments)] = number
-        while waiting:
-            (done, *_), _ = ray.wait(list(waiting))
-            number = waiting.pop(done)
-            outcome = ray.get(done)
+        while waiting and not stopped():
+            ended, _ = ray.wait(list(waiting), timeout=LOOK_UP_SECONDS)
+            if not ended:
+                continue
+            number = waiting.pop(ended[0])
+            outcome = ray.get(ended[0])
             ray.get(self.stages.keep.remote(keys[number], everything[number], outcome))
             yield _event(self.folds[number], keys[number], outcome["result"], cached=False)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,6 +53,12 @@ def mark() -> Iterator[str]:
     for process in marked(value):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
+    shutil.rmtree(ray_folder(value), ignore_errors=True)
+
+
+def ray_folder(value: str) -> Path:
+    """Of Ray's sockets and logs; short, since a socket's path is limited to 107 bytes."""
+    return Path("/tmp") / f"aar{value[:8]}"
 
 
 def marked(value: str) -> list[int]:
@@ -95,14 +102,10 @@ def study_file(folder: Path) -> Path:
     return file
 
 
-def test_a_study_runs_on_three_nodes_and_what_does_not_fit_is_refused(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, mark: str
-) -> None:
+def test_a_study_runs_on_three_nodes_and_what_does_not_fit_is_refused(tmp_path: Path, mark: str) -> None:
     script = tmp_path / "on_a_cluster.py"
     script.write_text(ON_A_CLUSTER)
-    # short, since a socket's path is limited to 107 bytes
-    temporary = Path("/tmp") / f"aar{mark[:8]}"
-    running = start(mark, str(script), str(study_file(tmp_path)), str(tmp_path / "results"), str(temporary))
+    running = start(mark, str(script), str(study_file(tmp_path)), str(tmp_path / "results"), str(ray_folder(mark)))
     printed, _ = running.communicate(timeout=400)
     assert running.returncode == 0, printed
     assert printed.splitlines()[-1] == "statuses 1 0", printed
