@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic_core import PydanticCustomError
 
 Names = Annotated[tuple[str, ...], Strict(False)]
 
@@ -412,9 +413,19 @@ class Sampler(Part):
 class Budget(Part):
     """When a study ends."""
 
-    trials: int = Field(ge=1)
+    trials: int | None = Field(default=None, ge=1)
+    """Settings to try: must be given for a search. Arms say themselves how many trials they are."""
     hours: float | None = Field(default=None, gt=0)
     """No trial is begun later than this after the start."""
+
+
+class Confirm(Part):
+    """After a search: the best of many noisy trials is over-stated, so the best few run again before one is named."""
+
+    best: int = Field(default=3, ge=0)
+    """Settings that run again, by macro-F1; 0 leaves the confirmation out."""
+    seeds: int = Field(default=2, ge=1)
+    """Fresh seeds for each of them."""
 
 
 class PretrainResources(Part):
@@ -459,12 +470,17 @@ class Study(Part):
     protocol: Protocol = Protocol()
     fixed: dict[str, Any] = {}
     """Settings by dotted name."""
-    search: dict[str, Distribution] = Field(min_length=1)
+    search: dict[str, Distribution] = {}
     """Distributions by dotted name."""
+    arms: dict[str, dict[str, Any]] = {}
+    """Instead of a search: settings by dotted name for each arm that is compared; the first one is the reference."""
+    seeds: int = Field(default=1, ge=1)
+    """Times that each arm is run, each time with another seed."""
     require: Names = ()
     """Constraints `smaller <= larger` between two searched settings."""
     sampler: Sampler = Sampler()
-    budget: Budget
+    budget: Budget = Budget()
+    confirm: Confirm = Confirm()
     resources: Resources = Resources()
     store: str = Field(default="results/.store", min_length=1)
     """Folder of the stage artifacts, shared by all studies that name it."""
@@ -479,11 +495,55 @@ class Study(Part):
         yield from self.data.unlabelled
         yield self.data.labelled
 
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """Settings that differ between trials, in the order of the file."""
+        return tuple(self.search) or tuple(dict.fromkeys(name for arm in self.arms.values() for name in arm))
+
+    @property
+    def planned_trials(self) -> int:
+        """Trials of the whole study: each arm with each seed, or those of the search and of its confirmation."""
+        if self.arms:
+            return len(self.arms) * self.seeds
+        assert self.budget.trials is not None
+        return self.budget.trials + min(self.confirm.best, self.budget.trials) * self.confirm.seeds
+
     def reference(self) -> Settings:
-        """Trial 0: the paper's setting, that is every default, with what the file fixes.
+        """Trial 0: the first arm, or the paper's setting, that is every default, with what the file fixes.
 
         A searched setting whose default its distribution leaves out starts at the nearest value, so that trial 0 is
         always a point of the search.
         """
+        if self.arms:
+            return self.arm(next(iter(self.arms)))
         defaults = dotted(Settings())
         return settings_from({**self.fixed, **{name: nearest(d, defaults[name]) for name, d in self.search.items()}})
+
+    def arm(self, name: str) -> Settings:
+        """Settings of an arm: what it names, what the file fixes, and every default."""
+        return settings_from({**self.fixed, **self.arms[name]})
+
+    @model_validator(mode="after")
+    def _search_or_arms(self) -> Study:
+        defaults = type(self).model_fields
+        changed = {name for name in defaults if getattr(self, name) != defaults[name].default}
+        if not self.search and not self.arms:
+            raise _misplaced(("search",), "must be given, or arms to compare")
+        if self.search and self.budget.trials is None:
+            raise _misplaced(("budget", "trials"), "must be given for a search")
+        if self.search:
+            for name in sorted(changed & {"arms", "seeds"}):
+                raise _misplaced((name,), "goes with arms, and this study searches; leave one of the two out")
+        else:
+            for name in sorted(changed & {"require", "sampler", "confirm"}):
+                raise _misplaced((name,), "goes with a search, and this study compares arms; leave it out")
+            if self.budget.trials is not None:
+                raise _misplaced(("budget", "trials"), "is for a search; arms run once for each of the `seeds`")
+            if len(self.arms) < 2:
+                raise _misplaced(("arms",), f"must name 2 arms or more, got {len(self.arms)}")
+        return self
+
+
+def _misplaced(steps: tuple[str, ...], rule: str) -> PydanticCustomError:
+    """An error of the whole study that belongs to one place of its file."""
+    return PydanticCustomError("study", "{rule}", {"rule": rule, "steps": steps})

@@ -16,6 +16,11 @@ def stream_seed(seed: int, *names: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
+def repeat_seed(seed: int, repeat: int) -> int:
+    """Seed of a setting's run number `repeat` under the study's seed; the first run, 0, has the study's own."""
+    return seed if repeat == 0 else stream_seed(seed, "repeat", repeat) % 2**31
+
+
 def stream(seed: int, *names: object) -> np.random.Generator:
     """NumPy generator of the named stream, as in `stream(seed, "simulated", "goats", 3)`."""
     return np.random.default_rng(stream_seed(seed, *names))

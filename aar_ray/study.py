@@ -59,7 +59,7 @@ def run(study: Study, results: Path, *, address: str | None = None, resume: bool
     board = rebuild(folder / "tensorboard", journal.events)
     try:
         with (
-            Progress(console, study.budget.trials) as progress,
+            Progress(console, study.planned_trials) as progress,
             cluster(study.resources, address) as placement,
             _terminated_as_interrupted(),
         ):
@@ -108,8 +108,9 @@ def _open(study: Study, folder: Path, resume: bool) -> Journal:
 
 
 def _same_study(study: Study, earlier: Study, folder: Path) -> None:
-    """A study goes on with another budget or on other machines, but not as another study."""
-    now, then = (each.model_dump(exclude={"budget", "resources"}) for each in (study, earlier))
+    """A study goes on with another budget, more seeds or other machines, but not as another study."""
+    changeable = {"budget", "seeds", "confirm", "resources"}
+    now, then = (each.model_dump(exclude=changeable) for each in (study, earlier))
     differing = [name for name in now if now[name] != then[name]]
     if differing:
         raise ValueError(

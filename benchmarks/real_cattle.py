@@ -115,6 +115,7 @@ def _study(options: argparse.Namespace) -> Study:
             # one trial: the first of the two
             "search": {"finetune.encoder": {"choice": ["trained", "frozen"]}},
             "budget": {"trials": 1},
+            "confirm": {"best": 0},
             "store": str(options.results / ".store"),
         }
     )

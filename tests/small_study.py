@@ -41,6 +41,7 @@ SMALL: dict[str, Any] = {
     },
     "sampler": {"name": "tpe", "startup_trials": 3, "trials_per_encoder": 2},
     "budget": {"trials": 4},
+    "confirm": {"best": 0},
     "resources": {"trial_slots": 2},
 }
 
@@ -48,3 +49,10 @@ SMALL: dict[str, Any] = {
 def small_study(**changes: Any) -> Study:
     """The small study with some of its top-level parts replaced."""
     return Study.model_validate({**SMALL, **changes})
+
+
+def small_comparison(arms: dict[str, dict[str, Any]], seeds: int = 2, **changes: Any) -> Study:
+    """The small study, with arms that are compared in place of the search."""
+    of_a_search = ("search", "sampler", "budget", "confirm")
+    kept = {name: value for name, value in SMALL.items() if name not in of_a_search}
+    return Study.model_validate({**kept, "arms": arms, "seeds": seeds, **changes})

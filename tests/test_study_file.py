@@ -60,7 +60,10 @@ def test_all_errors_come_at_once_in_the_order_of_the_file(file: Path) -> None:
 
 def test_a_range_is_checked_although_another_section_is_wrong(file: Path) -> None:
     text = changed(("budget:\n  trials: 4\n", ""), ("{integer: [4, 16]}", "{integer: [4, 90]}"))
-    assert [problem.split(": ")[1] for problem in problems_of(file, text)] == ["budget", "search.patchtst.patch_length"]
+    assert [problem.split(": ")[1] for problem in problems_of(file, text)] == [
+        "budget.trials",
+        "search.patchtst.patch_length",
+    ]
 
 
 def test_stride_without_constraint_is_refused_with_the_line_to_add(file: Path) -> None:

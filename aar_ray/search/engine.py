@@ -24,9 +24,11 @@ from aar_ray.config import Settings, Study, dotted, settings_from
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.corpus.shards import Corpus, build_corpus, build_labelled, read_corpus
 from aar_ray.corpus.splits import Fold, make_folds, split_warnings
+from aar_ray.search.agenda import Agenda, runs_of, winner
 from aar_ray.search.folds import LOOK_UP_SECONDS, Folds, Stopped, mean_macro_f1
 from aar_ray.search.journal import Event, Journal, known_trials
 from aar_ray.search.placement import Placement
+from aar_ray.search.proposals import Proposal
 from aar_ray.search.searcher import Emit, JournalSearcher, Recorder
 from aar_ray.search.stages import PretrainStage, Stages
 from aar_ray.search.trial import reason_of, run_trial
@@ -70,14 +72,13 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
         fold_list = make_folds(subjects, study.protocol, study.seed)
         emit("study_started", **_beginning(study, corpus, labelled_corpus, labelled, fold_list))
         stages = _on_this_node(ray.remote(Stages)).remote(
-            str(store.root), PretrainStage(corpus.key, study.data.normalisation, study.seed, placement.workers)
+            str(store.root), PretrainStage(corpus.key, study.data.normalisation, placement.workers)
         )
         folds = Folds(
             folds=fold_list,
             labelled=ray.put(labelled),
             labelled_key=labelled_corpus.key,
             normalisation=study.data.normalisation,
-            seed=study.seed,
             placement=placement,
             stages=stages,
         )
@@ -88,8 +89,8 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
             ray.get(stages.staffed.remote())
         # these need no encoder and fill the processors while the first one is made
         baselines = {
-            "random forest": threads.submit(lambda: list(folds.forest(stopped))),
-            "scratch, trial 0": threads.submit(_scratch, folds, study.reference(), stopped),
+            "random forest": threads.submit(lambda: list(folds.forest(study.seed, stopped))),
+            "scratch, trial 0": threads.submit(_scratch, folds, study.reference(), [study.seed], stopped),
         }
         say("searching")
         stopped_by = _search(study, journal, folds, emit, scratch)
@@ -97,8 +98,8 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
             return False
         ray.get(stages.drain.remote())
         say("training the baselines")
-        if winner := _winner(study, journal.events):
-            baselines["scratch, winner"] = threads.submit(_scratch, folds, winner, stopped)
+        if study.search and (best := _winner(study, journal.events)):
+            baselines["scratch, winner"] = threads.submit(_scratch, folds, *best, stopped)
         _record_baselines(baselines, emit)
         if groups is not None:
             groups.result()
@@ -109,7 +110,7 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
 def _trials_to_come(study: Study, events: Sequence[Event]) -> bool:
     """Whether the budget leaves trials to begin or to end: only they need worker groups."""
     known = known_trials(events)
-    return len(known) < study.budget.trials or any(trial.state == "running" for trial in known)
+    return any(trial.state == "running" for trial in known) or isinstance(Agenda(study).next(known), Proposal)
 
 
 @contextmanager
@@ -131,6 +132,7 @@ def _beginning(
         "seed": study.seed,
         "simulated": study.simulated,
         "search": {name: part.model_dump(mode="json", exclude_none=True) for name, part in study.search.items()},
+        "arms": study.arms,
         "classes": list(labelled.classes),
         "folds": [asdict(fold) for fold in folds],
         "corpus": {
@@ -141,7 +143,7 @@ def _beginning(
             "summary": corpus.summary,
         },
         "labelled": {"key": labelled_corpus.key, "windows": len(labelled), "summary": labelled_corpus.summary},
-        "trials": study.budget.trials,
+        "trials": study.planned_trials,
         "settings": dotted(study.reference()),
         "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
         "warnings": split_warnings(labelled, folds),
@@ -234,18 +236,21 @@ def _watch(groups: Sequence[ray.ObjectRef[None]], stages: Any, stopped: Stopped)
             ray.get(stages.group_broke.remote(f"a worker group ended: {reason_of(error)}"))
 
 
-def _scratch(folds: Folds, settings: Settings, stopped: Stopped) -> list[dict[str, Any]]:
-    """Folds of the same model from random weights; there is no encoder worth freezing then."""
-    return list(folds.finetuned(settings_from({**dotted(settings), "finetune.encoder": "trained"}), None, stopped))
+def _scratch(folds: Folds, settings: Settings, seeds: Sequence[int], stopped: Stopped) -> list[dict[str, Any]]:
+    """Folds of the same model from random weights with the same seeds; there is no encoder worth freezing then."""
+    trained = settings_from({**dotted(settings), "finetune.encoder": "trained"})
+    return [fold for seed in seeds for fold in folds.finetuned(trained, None, seed, stopped)]
 
 
-def _winner(study: Study, events: Sequence[Event]) -> Settings | None:
-    """Settings of the best trial; None when no trial is complete."""
-    complete = [trial for trial in known_trials(events) if trial.state == "complete"]
-    if not complete:
+def _winner(study: Study, events: Sequence[Event]) -> tuple[Settings, list[int]] | None:
+    """Settings of the best trial and the seeds that it ran with; None when no trial is complete."""
+    known = known_trials(events)
+    best = winner(known)
+    if best is None:
         return None
-    best = max(complete, key=lambda trial: trial.macro_f1 or 0.0)
-    return settings_from({**dotted(study.reference()), **best.settings})
+    seeds = {event["trial"]: event.get("seed", study.seed) for event in events if event["event"] == "trial_started"}
+    settings = settings_from({**dotted(study.reference()), **known[best].settings})
+    return settings, [seeds[number] for number in runs_of(known, best)]
 
 
 def _record_baselines(baselines: Mapping[str, Future[list[dict[str, Any]]]], emit: Emit) -> None:

@@ -37,36 +37,37 @@ class Folds:
     """Ray reference to the `LabelledWindows`, in g."""
     labelled_key: str
     normalisation: str
-    seed: int
     placement: Placement
     stages: Any
     """Handle of the `Stages` actor."""
 
     def finetuned(
-        self, settings: Settings, encoder_key: str | None, stopped: Stopped = lambda: False
+        self, settings: Settings, encoder_key: str | None, seed: int, stopped: Stopped = lambda: False
     ) -> Iterator[dict[str, Any]]:
         """Fine-tune on every fold; yields `fold_finished` fields as the folds end.
 
         Args:
             settings: of the trial.
             encoder_key: of the pre-trained encoder; None starts from random weights.
+            seed: of the trial.
             stopped: asked now and then whether to leave off.
         """
         read = {name: value for name, value in dotted(settings).items() if name.split(".")[0] in FINETUNE_SECTIONS}
-        made_from = {"encoder": encoder_key, "settings": read, **self._made_from()}
+        made_from = {"encoder": encoder_key, "settings": read, **self._made_from(seed)}
         encoder = self.stages.encoder.remote(encoder_key) if encoder_key else None
         yield from self._each("finetune", finetuning.VERSION, made_from, stopped, _finetune_fold, settings, encoder)
 
-    def forest(self, stopped: Stopped = lambda: False) -> Iterator[dict[str, Any]]:
+    def forest(self, seed: int, stopped: Stopped = lambda: False) -> Iterator[dict[str, Any]]:
         """The random forest on every fold."""
-        yield from self._each("random forest", forest.VERSION, self._made_from(), stopped, _forest_fold)
+        yield from self._each("random forest", forest.VERSION, self._made_from(seed), stopped, _forest_fold)
 
-    def _made_from(self) -> dict[str, Any]:
-        return {"labelled": self.labelled_key, "normalisation": self.normalisation, "seed": self.seed}
+    def _made_from(self, seed: int) -> dict[str, Any]:
+        return {"labelled": self.labelled_key, "normalisation": self.normalisation, "seed": seed}
 
     def _each(
         self, stage: str, version: int, made_from: dict[str, Any], stopped: Stopped, task: Any, *arguments: Any
     ) -> Iterator[dict[str, Any]]:
+        seed = made_from["seed"]
         everything = [{**made_from, "fold": asdict(fold)} for fold in self.folds]
         keys = [stage_key(stage, version, one) for one in everything]
         found = ray.get([self.stages.found.remote(key) for key in keys])
@@ -76,9 +77,9 @@ class Folds:
         waiting: dict[Any, int] = {}
         for number, fold in enumerate(self.folds):
             if found[number] is not None:
-                yield _event(fold, keys[number], found[number], cached=True)
+                yield _event(fold, seed, keys[number], found[number], cached=True)
             else:
-                waiting[task.remote(self.labelled, fold, self.normalisation, self.seed, placement, *arguments)] = number
+                waiting[task.remote(self.labelled, fold, self.normalisation, seed, placement, *arguments)] = number
         while waiting and not stopped():
             ended, _ = ray.wait(list(waiting), timeout=LOOK_UP_SECONDS)
             if not ended:
@@ -86,13 +87,14 @@ class Folds:
             number = waiting.pop(ended[0])
             outcome = ray.get(ended[0])
             ray.get(self.stages.keep.remote(keys[number], everything[number], outcome))
-            yield _event(self.folds[number], keys[number], outcome["result"], cached=False)
+            yield _event(self.folds[number], seed, keys[number], outcome["result"], cached=False)
 
 
-def _event(fold: Fold, key: str, result: dict[str, Any], *, cached: bool) -> dict[str, Any]:
+def _event(fold: Fold, seed: int, key: str, result: dict[str, Any], *, cached: bool) -> dict[str, Any]:
     return {
         "fold": fold.name,
         "validation": list(fold.validation),
+        "seed": seed,
         "key": key,
         "cached": cached,
         "seconds": result["seconds"],

@@ -2,8 +2,9 @@
 
 One event a line, as JSON. A line that a kill has torn is dropped when the study goes on. The events and their fields:
 
-- `study_started`: name, seed, simulated, search, classes, folds, corpus, trials (the budget), settings, versions
-- `trial_started`: trial, settings (the searched ones), origin
+- `study_started`: name, seed, simulated, search, arms, classes, folds, corpus, trials (planned), settings, versions
+- `trial_started`: trial, settings (those that vary), origin (reference, sampled, arm, repeat or confirmation), seed (of
+  pre-training and fine-tuning), repeat_of (number of the first trial of these settings, or null), arm (name or null)
 - `pretrain_epoch`: trial, key, epoch, metrics
 - `pretrained`: trial, key, seconds, cached
 - `fold_finished`: trial, fold, validation, key, cached, seconds, result
@@ -18,6 +19,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -87,8 +89,8 @@ def known_trials(events: Sequence[Event]) -> list[Known]:
     for event in events:
         if event["event"] == "trial_started":
             settings = {name: hashable(value) for name, value in event["settings"].items()}
-            trials[event["trial"]] = Known(settings, "running")
+            trials[event["trial"]] = Known(settings, "running", repeat_of=event.get("repeat_of"))
         elif event["event"] == "trial_finished":
             begun = trials[event["trial"]]
-            trials[event["trial"]] = Known(begun.settings, event["state"], event["macro_f1"])
+            trials[event["trial"]] = replace(begun, state=event["state"], macro_f1=event["macro_f1"])
     return [trials[number] for number in sorted(trials)]

@@ -20,7 +20,7 @@ from aar_ray.seeds import stream_seed
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-Origin = Literal["reference", "sampled"]
+Origin = Literal["reference", "sampled", "arm", "repeat", "confirmation"]
 
 ATTEMPTS = 100
 """Draws after which a space is taken to hold no setting that has not been tried."""
@@ -33,6 +33,8 @@ class Known:
     settings: Mapping[str, Any]
     state: Literal["running", "complete", "failed"]
     macro_f1: float | None = None
+    repeat_of: int | None = None
+    """Number of the first trial of these settings, for a later one with another seed."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class Proposal:
 
     settings: dict[str, Any]
     origin: Origin
+    repeat: int = 0
+    """Of the settings: 0 is their first run, every other one has a seed of its own."""
+    repeat_of: int | None = None
+    """Number of the trial that was their first run."""
+    arm: str | None = None
 
 
 class Proposer:

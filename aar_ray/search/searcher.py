@@ -3,71 +3,68 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray.tune import Callback
 from ray.tune.search import Searcher
 
 from aar_ray.config import Study, dotted
+from aar_ray.search.agenda import Agenda, End, Wait
 from aar_ray.search.journal import Event, known_trials
-from aar_ray.search.proposals import Known, Proposer
+from aar_ray.search.space import hashable
+from aar_ray.seeds import repeat_seed
 
 Emit = Callable[..., Event]
 
 
 class JournalSearcher(Searcher):
-    """Begins again what an earlier run left unfinished, then proposes trials until the budget is spent.
-
-    A proposal sees the results of the trials that are at least `trial_slots` older, and waits for them; of the others
-    it only knows their settings. So the proposals do not depend on which trial happens to end first.
-    """
+    """Begins again what an earlier run left unfinished, then follows the agenda to its end."""
 
     def __init__(self, study: Study, events: Sequence[Event], emit: Emit, deadline: float | None) -> None:
         super().__init__()
         self._study, self._emit, self._deadline = study, emit, deadline
         self._events = events
-        self._proposer = Proposer(study)
+        self._agenda = Agenda(study)
         self._fixed = dotted(study.reference())
         self._again = [number for number, trial in enumerate(known_trials(events)) if trial.state == "running"]
         self.stopped_by: str | None = None
-        """Why no more trials are proposed; None while they are."""
+        """Why no more trials begin; None while they do."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | Any:
         """Settings of the next trial; None while results are waited for; FINISHED at the end."""
-        known = known_trials(self._events)
         if self._again:
-            number = self._again.pop(0)
-            return self._config(number, known[number].settings)
-        if self.stopped_by is None:
-            self.stopped_by = self._end_of_budget(len(known))
-        if self.stopped_by is not None:
-            return Searcher.FINISHED
-        visible = self._visible(known)
-        if visible is None:
+            return self._config(self._again.pop(0))
+        known = known_trials(self._events)
+        time_is_up = self._deadline is not None and time.monotonic() > self._deadline
+        proposal = self._agenda.next(known, time_is_up=time_is_up)
+        if isinstance(proposal, Wait):
             return None
-        proposal = self._proposer.propose(visible)
-        if proposal is None:
-            self.stopped_by = "every setting of the space has been tried"
+        if isinstance(proposal, End):
+            self.stopped_by = proposal.reason
             return Searcher.FINISHED
-        self._emit("trial_started", trial=len(known), settings=proposal.settings, origin=proposal.origin)
-        return self._config(len(known), proposal.settings)
+        self._emit(
+            "trial_started",
+            trial=len(known),
+            settings=proposal.settings,
+            origin=proposal.origin,
+            seed=repeat_seed(self._study.seed, proposal.repeat),
+            repeat_of=proposal.repeat_of,
+            arm=proposal.arm,
+        )
+        return self._config(len(known))
 
-    def _end_of_budget(self, begun: int) -> str | None:
-        if begun >= self._study.budget.trials:
-            return f"budget of {self._study.budget.trials} trials"
-        if self._deadline is not None and time.monotonic() > self._deadline:
-            return f"budget of {self._study.budget.hours:g} hours"
-        return None
-
-    def _visible(self, known: Sequence[Known]) -> list[Known] | None:
-        old_enough = max(0, len(known) + 1 - self._study.resources.trial_slots)
-        if any(trial.state == "running" for trial in known[:old_enough]):
-            return None
-        return [*known[:old_enough], *(Known(trial.settings, "running") for trial in known[old_enough:])]
-
-    def _config(self, number: int, settings: Mapping[str, Any]) -> dict[str, Any]:
-        return {"trial": number, "settings": {**self._fixed, **settings}}
+    def _config(self, number: int) -> dict[str, Any]:
+        """What the trial is told: as the journal has it, so that it is the same when it begins again."""
+        started = next(
+            event for event in self._events if event["event"] == "trial_started" and event["trial"] == number
+        )
+        settings = {name: hashable(value) for name, value in started["settings"].items()}
+        return {
+            "trial": number,
+            "settings": {**self._fixed, **settings},
+            "seed": started.get("seed", self._study.seed),
+        }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: the journal knows."""

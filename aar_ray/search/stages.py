@@ -34,16 +34,15 @@ class PretrainStage:
     corpus: str
     """Key of the corpus."""
     normalisation: str
-    seed: int
     workers: int
     """Of a group: another number deals the windows out differently."""
 
-    def key(self, settings: Settings, epochs: int | None = None) -> str:
+    def key(self, settings: Settings, seed: int, epochs: int | None = None) -> str:
         """Key of the encoder after `epochs`, those of the settings if none are given."""
         values = pretrain_settings(settings)
         if epochs is not None:
             values["pretrain.epochs"] = epochs
-        return stage_key("pretrain", pretraining.VERSION, {**self.__dict__, "settings": values})
+        return stage_key("pretrain", pretraining.VERSION, {**self.__dict__, "seed": seed, "settings": values})
 
 
 @dataclass
@@ -52,6 +51,7 @@ class Job:
 
     key: str
     settings: dict[str, Any]
+    seed: int
     epochs: int
     state: Literal["queued", "running", "done", "failed"] = "queued"
     cached: bool = False
@@ -82,20 +82,20 @@ class Stages:
 
     # --- asked by trials ---
 
-    async def request(self, settings: dict[str, Any]) -> str:
-        """Ask for the encoder of these settings; returns its key. Asking twice is asking once."""
+    async def request(self, settings: dict[str, Any], seed: int) -> str:
+        """Ask for the encoder of these settings and this seed; returns its key. Asking twice is asking once."""
         resolved = settings_from(settings)
-        key = self.stage.key(resolved)
+        key = self.stage.key(resolved, seed)
         if key in self.jobs:
             return key
-        job = Job(key, settings, resolved.pretrain.epochs)
+        job = Job(key, settings, seed, resolved.pretrain.epochs)
         self.jobs[key] = job
         if found := self._checkpoint(key):
             job.state, job.cached, job.history = "done", True, found.history
         elif self.broken:
             job.state, job.reason = "failed", self.broken
         else:
-            job.resume = self._earlier(resolved)
+            job.resume = self._earlier(resolved, seed)
             async with self.work:
                 self.queue.append(job)
                 self.work.notify()
@@ -144,7 +144,7 @@ class Stages:
             job = self.queue.popleft()
             job.state, job.group = "running", group
             job.attempts += 1
-        return {"key": job.key, "settings": job.settings, "seed": self.stage.seed, "resume": job.resume}
+        return {"key": job.key, "settings": job.settings, "seed": job.seed, "resume": job.resume}
 
     async def advanced(self, group: str, key: str, data: bytes) -> None:
         """An epoch is done; the last one's checkpoint becomes the artifact."""
@@ -156,7 +156,8 @@ class Stages:
         if checkpoint.epoch < job.epochs:
             self._write_running(key, data)
         else:
-            with self.store.publish("pretrain", key, {**self.stage.__dict__, "settings": job.settings}) as folder:
+            made_from = {**self.stage.__dict__, "seed": job.seed, "settings": job.settings}
+            with self.store.publish("pretrain", key, made_from) as folder:
                 (folder / "checkpoint.pt").write_bytes(data)
             self._running_file(key).unlink(missing_ok=True)
             job.state, job.resume = "done", None
@@ -204,15 +205,15 @@ class Stages:
         folder = self.store.find("pretrain", key)
         return None if folder is None else Checkpoint.from_bytes((folder / "checkpoint.pt").read_bytes())
 
-    def _earlier(self, settings: Settings) -> bytes | None:
+    def _earlier(self, settings: Settings, seed: int) -> bytes | None:
         """The furthest checkpoint that this pre-train may go on from: its own, interrupted, or a shorter one's."""
         candidates = []
         for epochs in range(settings.pretrain.epochs, 0, -1):
-            key = self.stage.key(settings, epochs)
+            key = self.stage.key(settings, seed, epochs)
             if folder := self.store.find("pretrain", key):
                 candidates.append((folder / "checkpoint.pt").read_bytes())
                 break
-        running = self._running_file(self.stage.key(settings))
+        running = self._running_file(self.stage.key(settings, seed))
         if running.is_file():
             candidates.append(running.read_bytes())
         return max(candidates, key=lambda data: Checkpoint.from_bytes(data).epoch, default=None)

@@ -23,30 +23,30 @@ def run_trial(config: Mapping[str, Any], *, folds: Folds) -> None:
     """Function that Ray Tune runs; everything that happens is reported as an event for the journal.
 
     Args:
-        config: `trial`, its number; `settings`, all of them by dotted name, fixed and searched.
+        config: `trial`, its number; `settings`, all of them by dotted name, fixed and searched; `seed`.
         folds: what fine-tuning needs.
     """
     number = config["trial"]
     try:
-        for event in _events(config["settings"], folds):
+        for event in _events(config["settings"], config["seed"], folds):
             tune.report({"journal": {"trial": number, **event}})
     except Exception as error:
         # recorded with its reason; the study goes on
         _end(number, "failed", None, reason_of(error))
 
 
-def _events(settings: Mapping[str, Any], folds: Folds) -> Iterator[dict[str, Any]]:
-    key = yield from _pretrained(settings, folds.stages)
+def _events(settings: Mapping[str, Any], seed: int, folds: Folds) -> Iterator[dict[str, Any]]:
+    key = yield from _pretrained(settings, seed, folds.stages)
     finished = []
-    for fold in folds.finetuned(settings_from(settings), key):
+    for fold in folds.finetuned(settings_from(settings), key, seed):
         finished.append(fold)
         yield {"event": "fold_finished", **fold}
     yield {"event": "trial_finished", "state": "complete", "macro_f1": mean_macro_f1(finished), "reason": None}
 
 
-def _pretrained(settings: Mapping[str, Any], stages: Any) -> Generator[dict[str, Any], None, str]:
+def _pretrained(settings: Mapping[str, Any], seed: int, stages: Any) -> Generator[dict[str, Any], None, str]:
     """Wait for the encoder, with an event an epoch; returns its key."""
-    key = ray.get(stages.request.remote(dict(settings)))
+    key = ray.get(stages.request.remote(dict(settings), seed))
     records: list[dict[str, float]] = []
     while True:
         news = ray.get(stages.news.remote(key, len(records)))

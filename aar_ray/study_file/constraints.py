@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from graphlib import CycleError, TopologicalSorter
 from itertools import islice, product
 from typing import Any
@@ -34,10 +34,15 @@ def check_combinations(document: Document, space: Space) -> None:
     """Report what is wrong between settings, each of which is right by itself."""
     pairs = _required(document, space)
     _check_order(document, space, pairs)
+    check_together(document, space, pairs)
+    _check_labels(document)
+
+
+def check_together(document: Document, space: Space, pairs: Collection[tuple[str, str]] = ()) -> None:
+    """Report settings that cannot be together; `pairs` are those that `require` orders."""
     _check_heads(document, space)
     _check_stride(document, space, pairs)
     _check_patch_length(document, space)
-    _check_labels(document)
 
 
 # --- require -----------------------------------------------------------------------------------------------------
@@ -166,7 +171,7 @@ def _all_values(space: Space, name: str) -> Sequence[Any]:
     return space.values(name)
 
 
-def _check_stride(document: Document, space: Space, pairs: dict[tuple[str, str], int]) -> None:
+def _check_stride(document: Document, space: Space, pairs: Collection[tuple[str, str]]) -> None:
     strides, lengths = space.values(STRIDE), space.values(LENGTH)
     if not strides or not lengths or max(strides) <= min(lengths) or (STRIDE, LENGTH) in pairs:
         return

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
 from aar_ray.config import Part, Settings, Study, dotted
+from aar_ray.study_file.arms import check_arms
 from aar_ray.study_file.constraints import check_combinations
 from aar_ray.study_file.effects import check_effects
 from aar_ray.study_file.settings import DEFAULTS, read_settings
@@ -52,6 +53,7 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
         space = read_settings(document)
         check_combinations(document, space)
         check_effects(document, space)
+        check_arms(document, space)
         if study is not None and not document.problems():
             return study
     raise StudyFileError(document.problems())
@@ -69,7 +71,7 @@ def save_study(study: Study, path: Path) -> None:
     # a field at None is left out; a setting that is fixed at None is an entry and stays
     yaml.dump(_inline(study.model_dump(mode="json", exclude_none=True)), text)
     reference = dotted(study.reference())
-    left = {name: value for name, value in reference.items() if name not in study.fixed and name not in study.search}
+    left = {name: value for name, value in reference.items() if name not in {*study.fixed, *study.varied}}
     comments = io.StringIO()
     yaml.dump(_inline(left), comments)
     text.write("# Settings at their defaults:\n")
@@ -105,6 +107,9 @@ def _validated(document: Document) -> Study | None:
         return Study.model_validate(document.value)
     except ValidationError as error:
         for detail in error.errors():
+            if detail["type"] == "study":
+                document.report(detail["ctx"]["steps"], detail["ctx"]["rule"], about_name=True)
+                continue
             steps = _steps_of(detail["loc"], document.value, missing=detail["type"] == "missing")
             if steps[0] == "search" and len(steps) > 1:
                 continue  # a union of distributions; `read_settings` says which one was meant

@@ -54,6 +54,10 @@ class Space:
     search: dict[str, Distribution] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
     """Settings that the file gives wrongly: nothing is concluded from them."""
+    arm: str | None = None
+    """The arm whose settings these are."""
+    of_arm: dict[str, Any] = field(default_factory=dict)
+    """What that arm names; `fixed` holds it too."""
 
     def values(self, name: str) -> Sequence[Any]:
         """What a setting can be: one value, the choices, or a range's two ends; empty where it is given wrongly."""
@@ -66,6 +70,8 @@ class Space:
 
     def steps(self, name: str) -> Steps | None:
         """Where the file gives a setting, or None where it has its default."""
+        if self.arm is not None and name in self.of_arm:
+            return ("arms", self.arm, name)
         for section, given in (("search", self.search), ("fixed", self.fixed)):
             if name in given:
                 return (section, name)
@@ -84,15 +90,15 @@ def read_settings(document: Document) -> Space:
     """Check `fixed` and `search` entry by entry; what is right goes into the space, what is wrong is reported."""
     space = Space()
     for name, value in document.section("fixed").items():
-        if not _known(document, ("fixed", name), value):
+        if not is_known(document, ("fixed", name), value):
             continue
-        if _keeps_rule(document, ("fixed", name), name, value):
+        if keeps_rule(document, ("fixed", name), name, value):
             space.fixed[name] = value
         else:
             space.unknown.add(name)
     for name, value in document.section("search").items():
         steps: Steps = ("search", name)
-        if not _known(document, steps, value):
+        if not is_known(document, steps, value):
             continue
         if name in document.section("fixed"):
             space.unknown.add(name)
@@ -137,7 +143,8 @@ def _section(name: str) -> type[Part]:
     return section
 
 
-def _known(document: Document, steps: Steps, value: Any) -> bool:
+def is_known(document: Document, steps: Steps, value: Any) -> bool:
+    """Whether the last step names a setting; reported where it does not."""
     name = str(steps[-1])
     if name in DEFAULTS:
         return True
@@ -150,7 +157,8 @@ def _known(document: Document, steps: Steps, value: Any) -> bool:
     return False
 
 
-def _keeps_rule(document: Document, steps: Steps, name: str, value: Any) -> bool:
+def keeps_rule(document: Document, steps: Steps, name: str, value: Any) -> bool:
+    """Whether a value keeps the setting's own rule; reported where it does not."""
     broken = list(broken_settings(name, value))
     for inner, message in broken:
         document.report((*steps, *inner), message)
@@ -200,7 +208,7 @@ def _suits(document: Document, steps: Steps, name: str, distribution: Distributi
     """Whether a setting can take what a distribution draws."""
     if isinstance(distribution, Choice):
         right = [
-            _keeps_rule(document, (*steps, "choice", index), name, value)
+            keeps_rule(document, (*steps, "choice", index), name, value)
             for index, value in enumerate(distribution.choice)
         ]
         for index, value in enumerate(distribution.choice):
@@ -219,7 +227,7 @@ def _suits(document: Document, steps: Steps, name: str, distribution: Distributi
         message = f"{name} takes whole numbers, got {drawn}; use integer or choice"
         document.report(steps, message, about_name=True)
         return False
-    right = [_keeps_rule(document, (*steps, index), name, value) for index, value in enumerate(written)]
+    right = [keeps_rule(document, (*steps, index), name, value) for index, value in enumerate(written)]
     return all(right) and _is_range(document, steps, distribution)
 
 

@@ -45,13 +45,12 @@ def test_the_score_of_a_trial_does_not_depend_on_which_fold_ends_first() -> None
 @pytest.fixture(scope="module")
 def folds(ray_cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Folds:
     store = tmp_path_factory.mktemp("store")
-    stage = PretrainStage(corpus="c" * 20, normalisation="source", seed=7, workers=1)
+    stage = PretrainStage(corpus="c" * 20, normalisation="source", workers=1)
     return Folds(
         folds=FOLDS,
         labelled=ray_cluster.put(three_animals()),
         labelled_key="l" * 20,
         normalisation="source",
-        seed=7,
         placement=PLACEMENT,
         stages=ray_cluster.remote(Stages).options(num_cpus=0).remote(str(store), stage),
     )
@@ -60,7 +59,7 @@ def folds(ray_cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Folds:
 @pytest.fixture(scope="module")
 def first(folds: Folds) -> dict[str, dict[str, Any]]:
     """From random weights, each fold for the first time."""
-    return {fold["fold"]: fold for fold in folds.finetuned(tiny(), None)}
+    return {fold["fold"]: fold for fold in folds.finetuned(tiny(), None, 7)}
 
 
 def test_every_fold_is_scored_on_its_own_animals(first: dict[str, dict[str, Any]]) -> None:
@@ -74,7 +73,7 @@ def test_every_fold_is_scored_on_its_own_animals(first: dict[str, dict[str, Any]
 
 
 def test_a_second_time_every_fold_is_found(folds: Folds, first: dict[str, dict[str, Any]]) -> None:
-    again = list(folds.finetuned(tiny(), None))
+    again = list(folds.finetuned(tiny(), None, 7))
     assert [fold["fold"] for fold in again] == list(ANIMALS)
     assert [fold["cached"] for fold in again] == [True] * 3
     for fold in again:
@@ -84,34 +83,40 @@ def test_a_second_time_every_fold_is_found(folds: Folds, first: dict[str, dict[s
 def test_settings_of_pre_training_are_told_by_the_encoder_and_not_once_more(
     folds: Folds, first: dict[str, dict[str, Any]]
 ) -> None:
-    other = folds.finetuned(tiny(tfc__margin=0.1, pretrain__epochs=9), None)
+    other = folds.finetuned(tiny(tfc__margin=0.1, pretrain__epochs=9), None, 7)
     assert next(other)["cached"] is True
 
 
 @pytest.mark.parametrize(
-    "change", [{"labelled_key": "m" * 20}, {"normalisation": "window"}, {"seed": 8}, {"folds": FOLDS[:1]}], ids=str
+    "change", [{"labelled_key": "m" * 20}, {"normalisation": "window"}, {"folds": FOLDS[:1]}], ids=str
 )
 def test_what_folds_depend_on_is_in_their_key(
     folds: Folds, first: dict[str, dict[str, Any]], change: dict[str, Any]
 ) -> None:
     changed = replace(folds, **{"folds": FOLDS[:1], **change})
-    (fold,) = changed.finetuned(tiny(), None)
+    (fold,) = changed.finetuned(tiny(), None, 7)
     same = list(change) == ["folds"]
     assert fold["cached"] is same
     assert (fold["key"] == first[ANIMALS[0]]["key"]) is same
 
 
+def test_another_seed_is_another_fine_tuning(folds: Folds, first: dict[str, dict[str, Any]]) -> None:
+    (fold,) = replace(folds, folds=FOLDS[:1]).finetuned(tiny(), None, 8)
+    assert (fold["cached"], fold["seed"]) == (False, 8)
+    assert fold["result"]["epochs"] != first[ANIMALS[0]]["result"]["epochs"]
+
+
 def test_settings_of_fine_tuning_are_in_the_key(folds: Folds, first: dict[str, dict[str, Any]]) -> None:
-    (fold,) = replace(folds, folds=FOLDS[:1]).finetuned(tiny(finetune__learning_rate=1e-3), None)
+    (fold,) = replace(folds, folds=FOLDS[:1]).finetuned(tiny(finetune__learning_rate=1e-3), None, 7)
     assert fold["cached"] is False
     assert fold["result"]["applied"]["finetune.learning_rate"] == 1e-3
 
 
 def test_the_forest_is_kept_too(folds: Folds) -> None:
-    assert [fold["cached"] for fold in folds.forest()] == [False] * 3
-    assert [fold["cached"] for fold in folds.forest()] == [True] * 3
+    assert [fold["cached"] for fold in folds.forest(7)] == [False] * 3
+    assert [fold["cached"] for fold in folds.forest(7)] == [True] * 3
 
 
 def test_an_encoder_that_is_not_there_is_an_error_and_not_random_weights(folds: Folds) -> None:
     with pytest.raises(KeyError, match="no pre-trained encoder"):
-        list(folds.finetuned(tiny(), "0" * 20))
+        list(folds.finetuned(tiny(), "0" * 20, 7))

@@ -71,9 +71,12 @@ def test_a_trial_gets_all_settings_and_the_journal_the_searched_ones() -> None:
             "trial": 0,
             "settings": {name: dotted(study.reference())[name] for name in study.search},
             "origin": "reference",
+            "seed": study.seed,
+            "repeat_of": None,
+            "arm": None,
         }
     ]
-    assert config["settings"] == dotted(study.reference())
+    assert config == {"trial": 0, "settings": dotted(study.reference()), "seed": study.seed}
     second = run.suggest()
     assert run.events[1]["origin"] == "sampled"
     assert second["settings"] == {**dotted(study.reference()), **run.events[1]["settings"]}
@@ -127,7 +130,7 @@ def test_unfinished_trials_are_ended_also_where_the_budget_is_spent() -> None:
     killed = Run(study_of(trials=2))
     configs = [killed.suggest(), killed.suggest()]
     assert killed.suggest() == Searcher.FINISHED
-    again = Run(study_of(trials=2), list(killed.events), deadline=time.monotonic() - 1)
+    again = Run(study_of(trials=2, hours=1.0), list(killed.events), deadline=time.monotonic() - 1)
     assert [again.suggest(), again.suggest(), again.suggest()] == [*configs, Searcher.FINISHED]
 
 

@@ -15,7 +15,7 @@ from aar_ray.config import PRETRAIN_SECTIONS, Settings, dotted, settings_from
 from aar_ray.search.stages import ATTEMPTS, PretrainStage, Stages
 from aar_ray.training.pretrain import Checkpoint
 
-STAGE = PretrainStage(corpus="c" * 20, normalisation="source", seed=7, workers=1)
+STAGE = PretrainStage(corpus="c" * 20, normalisation="source", workers=1)
 
 
 def settings(**changes: Any) -> dict[str, Any]:
@@ -47,7 +47,7 @@ async def train(stages: Stages, key: str, epochs: int, group: str = "a") -> None
 
 async def make(stages: Stages, wanted: dict[str, Any]) -> str:
     """Ask for an encoder and do all a group does for it."""
-    key = await stages.request(wanted)
+    key = await stages.request(wanted, 7)
     assert (await stages.take("a"))["key"] == key
     await train(stages, key, wanted["pretrain.epochs"])
     return key
@@ -58,7 +58,7 @@ def test_asking_twice_is_asking_once(tmp_path: Path) -> None:
         stages = Stages(str(tmp_path), STAGE)
         wanted = settings()
         # as a trial of another fine-tuning, which is no part of the encoder
-        keys = {await stages.request(wanted), await stages.request({**wanted, "finetune.dropout": 0.3})}
+        keys = {await stages.request(wanted, 7), await stages.request({**wanted, "finetune.dropout": 0.3}, 7)}
         assert len(keys) == 1
         job = await stages.take("a")
         assert job == {"key": keys.pop(), "settings": wanted, "seed": 7, "resume": None}
@@ -71,7 +71,7 @@ def test_asking_twice_is_asking_once(tmp_path: Path) -> None:
 def test_the_artifact_appears_after_the_last_epoch(tmp_path: Path) -> None:
     async def steps() -> None:
         stages = Stages(str(tmp_path), STAGE)
-        key = await stages.request(settings())
+        key = await stages.request(settings(), 7)
         await stages.take("a")
         await stages.advanced("a", key, checkpoint(1))
         assert pretrained(tmp_path) == []
@@ -90,7 +90,7 @@ def test_the_artifact_appears_after_the_last_epoch(tmp_path: Path) -> None:
 def test_news_come_epoch_by_epoch_to_all_who_wait(tmp_path: Path) -> None:
     async def steps() -> None:
         stages = Stages(str(tmp_path), STAGE)
-        key = await stages.request(settings())
+        key = await stages.request(settings(), 7)
         first = [asyncio.create_task(stages.news(key, 0)) for _ in range(2)]
         await stages.take("a")
         await stages.advanced("a", key, checkpoint(1))
@@ -113,7 +113,7 @@ def test_a_later_service_finds_what_an_earlier_one_published(tmp_path: Path) -> 
     async def steps() -> None:
         key = await make(Stages(str(tmp_path), STAGE), settings())
         later = Stages(str(tmp_path), STAGE)
-        assert await later.request(settings()) == key
+        assert await later.request(settings(), 7) == key
         news = await later.news(key, 0)
         assert (news["state"], news["cached"], len(news["records"])) == ("done", True, 2)
         await later.drain()
@@ -125,7 +125,7 @@ def test_a_later_service_finds_what_an_earlier_one_published(tmp_path: Path) -> 
 def test_a_group_that_comes_back_gets_its_own_pre_train_and_its_last_epoch(tmp_path: Path) -> None:
     async def steps() -> None:
         stages = Stages(str(tmp_path), STAGE)
-        first, second = await stages.request(settings()), await stages.request(settings(tfc__margin=0.1))
+        first, second = await stages.request(settings(), 7), await stages.request(settings(tfc__margin=0.1), 7)
         await stages.take("a")
         await stages.advanced("a", first, checkpoint(1))
         job = await stages.take("a")
@@ -140,7 +140,7 @@ def test_a_group_that_comes_back_gets_its_own_pre_train_and_its_last_epoch(tmp_p
 def test_a_pre_train_that_kills_its_group_again_and_again_fails(tmp_path: Path) -> None:
     async def steps() -> None:
         stages = Stages(str(tmp_path), STAGE)
-        deadly, other = await stages.request(settings()), await stages.request(settings(tfc__margin=0.1))
+        deadly, other = await stages.request(settings(), 7), await stages.request(settings(tfc__margin=0.1), 7)
         taken = [(await stages.take("a"))["key"] for _ in range(ATTEMPTS + 1)]
         assert taken == [deadly] * ATTEMPTS + [other]
         news = await stages.news(deadly, 0)
@@ -153,7 +153,7 @@ def test_a_pre_train_that_kills_its_group_again_and_again_fails(tmp_path: Path) 
 def test_a_group_that_was_given_up_is_not_heard(tmp_path: Path) -> None:
     async def steps() -> None:
         stages = Stages(str(tmp_path), STAGE)
-        key = await stages.request(settings())
+        key = await stages.request(settings(), 7)
         await stages.take("a")
         await train(stages, key, 2, group="stale")
         await stages.failed("stale", key, "it says so")
@@ -167,7 +167,7 @@ def test_a_group_that_was_given_up_is_not_heard(tmp_path: Path) -> None:
 def test_settings_that_cannot_be_trained_fail_with_the_workers_reason(tmp_path: Path) -> None:
     async def steps() -> None:
         stages = Stages(str(tmp_path), STAGE)
-        key = await stages.request(settings())
+        key = await stages.request(settings(), 7)
         await stages.take("a")
         await stages.failed("a", key, "the loss was not finite")
         news = await stages.news(key, 0)
@@ -184,12 +184,12 @@ def test_a_longer_pre_train_goes_on_from_the_longest_shorter_one(tmp_path: Path)
         for epochs in (1, 3):
             await make(Stages(str(tmp_path), STAGE), settings(pretrain__epochs=epochs))
         stages = Stages(str(tmp_path), STAGE)
-        await stages.request(settings(pretrain__epochs=5))
+        await stages.request(settings(pretrain__epochs=5), 7)
         assert Checkpoint.from_bytes((await stages.take("a"))["resume"]).epoch == 3
         # a shorter one cannot start from a longer one, and another setting from none
-        await stages.request(settings(pretrain__epochs=2))
+        await stages.request(settings(pretrain__epochs=2), 7)
         assert Checkpoint.from_bytes((await stages.take("b"))["resume"]).epoch == 1
-        await stages.request(settings(pretrain__epochs=5, tfc__margin=0.1))
+        await stages.request(settings(pretrain__epochs=5, tfc__margin=0.1), 7)
         assert (await stages.take("c"))["resume"] is None
 
     run(steps())
@@ -198,11 +198,11 @@ def test_a_longer_pre_train_goes_on_from_the_longest_shorter_one(tmp_path: Path)
 def test_an_interrupted_pre_train_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
     async def steps() -> None:
         killed = Stages(str(tmp_path), STAGE)
-        key = await killed.request(settings(pretrain__epochs=4))
+        key = await killed.request(settings(pretrain__epochs=4), 7)
         await killed.take("a")
         await train(killed, key, 3)
         stages = Stages(str(tmp_path), STAGE)
-        assert await stages.request(settings(pretrain__epochs=4)) == key
+        assert await stages.request(settings(pretrain__epochs=4), 7) == key
         job = await stages.take("a")
         assert Checkpoint.from_bytes(job["resume"]).epoch == 3
         await stages.advanced("a", key, checkpoint(4))
@@ -218,7 +218,7 @@ def test_groups_go_home_only_when_nothing_is_queued(tmp_path: Path) -> None:
         await asyncio.sleep(0)
         assert not idle.done()
         for margin in (0.1, 0.2):
-            await stages.request(settings(tfc__margin=margin))
+            await stages.request(settings(tfc__margin=margin), 7)
         await stages.drain()
         assert (await idle)["settings"]["tfc.margin"] == 0.1
         assert (await stages.take("late"))["settings"]["tfc.margin"] == 0.2
@@ -246,18 +246,18 @@ def test_a_broken_group_fails_what_waits_and_what_comes(tmp_path: Path) -> None:
         done = await make(Stages(str(tmp_path), STAGE), settings(tfc__margin=0.9))
         stages = Stages(str(tmp_path), STAGE)
         staffed = asyncio.create_task(stages.staffed())
-        running, queued = await stages.request(settings()), await stages.request(settings(tfc__margin=0.1))
+        running, queued = await stages.request(settings(), 7), await stages.request(settings(tfc__margin=0.1), 7)
         waiting = asyncio.create_task(stages.news(queued, 0))
         await stages.take("a")
         await stages.group_broke("no GPU left")
         await staffed
         assert (await waiting)["reason"] == "no GPU left"
-        later = await stages.request(settings(tfc__margin=0.2))
+        later = await stages.request(settings(tfc__margin=0.2), 7)
         for key in (running, queued, later):
             news = await stages.news(key, 0)
             assert (news["state"], news["reason"]) == ("failed", "no GPU left")
         # what was made before needs no group
-        await stages.request(settings(tfc__margin=0.9))
+        await stages.request(settings(tfc__margin=0.9), 7)
         assert (await stages.news(done, 0))["state"] == "done"
 
     run(steps())
@@ -305,11 +305,13 @@ def test_the_key_differs_by_every_pre_train_setting_and_by_no_other(name: str) -
     changed = [each for each in changed if each != Settings()]
     assert changed, "no other legal value to try"
     for each in changed:
-        assert (STAGE.key(each) != STAGE.key(Settings())) == (name.split(".")[0] in PRETRAIN_SECTIONS)
+        assert (STAGE.key(each, 7) != STAGE.key(Settings(), 7)) == (name.split(".")[0] in PRETRAIN_SECTIONS)
 
 
-@pytest.mark.parametrize(
-    "change", [{"corpus": "d" * 20}, {"normalisation": "window"}, {"seed": 8}, {"workers": 2}], ids=str
-)
+def test_each_seed_makes_an_encoder_of_its_own() -> None:
+    assert STAGE.key(Settings(), 7) != STAGE.key(Settings(), 8)
+
+
+@pytest.mark.parametrize("change", [{"corpus": "d" * 20}, {"normalisation": "window"}, {"workers": 2}], ids=str)
 def test_keys_differ_by_what_all_pre_trains_of_a_study_share(change: dict[str, Any]) -> None:
-    assert PretrainStage(**{**STAGE.__dict__, **change}).key(Settings()) != STAGE.key(Settings())
+    assert PretrainStage(**{**STAGE.__dict__, **change}).key(Settings(), 7) != STAGE.key(Settings(), 7)

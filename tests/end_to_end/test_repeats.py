@@ -1,0 +1,67 @@
+"""Trials with seeds of their own, through real Ray: arms that are compared, and a search whose best are confirmed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+from small_study import small_comparison, small_study
+
+from aar_ray.config import Study
+from aar_ray.search.journal import Event, read_events
+from aar_ray.study import main
+from aar_ray.study_file.loader import save_study
+
+
+def events_of(study: Study, folder: Path) -> list[Event]:
+    save_study(study, folder / "study.yaml")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        status = main([str(folder / "study.yaml"), "--results", str(folder / "results")])
+    assert status == 0, printed.getvalue()
+    return list(read_events(folder / "results" / study.name / "journal.jsonl"))
+
+
+def of(events: list[Event], kind: str) -> list[Event]:
+    return [event for event in events if event["event"] == kind]
+
+
+def test_arms_run_with_each_seed_and_each_seed_is_a_run_of_its_own(ray_cluster: Any, tmp_path: Path) -> None:
+    arms = {"trained": {}, "frozen": {"finetune.encoder": "frozen"}}
+    events = events_of(small_comparison(arms, seeds=2, store=str(tmp_path / "store")), tmp_path)
+    started = of(events, "trial_started")
+    assert [(event["arm"], event["repeat_of"]) for event in started] == [
+        ("trained", None),
+        ("frozen", None),
+        ("trained", 0),
+        ("frozen", 1),
+    ]
+    seeds = [event["seed"] for event in started]
+    assert seeds[0] == seeds[1] == 3
+    assert seeds[2] == seeds[3] != 3
+    keys = {event["trial"]: event["key"] for event in of(events, "pretrained")}
+    # two arms share an encoder, two seeds do not
+    assert keys[0] == keys[1] != keys[2] == keys[3]
+    scores = {(event["trial"], event["fold"]): event["result"]["epochs"] for event in of(events, "fold_finished")}
+    assert len(scores) == 4 * 3
+    for fold in {fold for _, fold in scores}:
+        assert scores[0, fold] != scores[2, fold]
+    assert [event["name"] for event in of(events, "baseline_finished")] == ["random forest", "scratch, trial 0"]
+
+
+def test_the_best_of_a_search_run_again_and_scratch_gets_the_same_seeds(ray_cluster: Any, tmp_path: Path) -> None:
+    search = {"finetune.learning_rate": {"choice": [1e-4, 1e-3]}}
+    study = small_study(
+        search=search, budget={"trials": 2}, confirm={"best": 1, "seeds": 1}, store=str(tmp_path / "store")
+    )
+    events = events_of(study, tmp_path)
+    started = of(events, "trial_started")
+    ends = {event["trial"]: event["macro_f1"] for event in of(events, "trial_finished")}
+    best = max((0, 1), key=lambda trial: (ends[trial], -trial))
+    assert [(event["origin"], event["repeat_of"]) for event in started[2:]] == [("confirmation", best)]
+    scratch = of(events, "baseline_finished")[-1]
+    assert scratch["name"] == "scratch, winner"
+    assert {fold["seed"] for fold in scratch["folds"]} == {started[best]["seed"], started[2]["seed"]}
+    assert len(scratch["folds"]) == 6
