@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 Event = dict[str, Any]
@@ -34,7 +35,11 @@ LOSSES = (
     "learning_rate",
     "seconds",
 )
-NOON = "2025-06-01T12:{:02d}:00+00:00"
+
+
+def noon(minutes: int) -> str:
+    """A time so many minutes after noon."""
+    return (datetime(2025, 6, 1, 12, tzinfo=UTC) + timedelta(minutes=minutes)).isoformat()
 
 
 def started(
@@ -48,7 +53,7 @@ def started(
     return [
         {
             "event": "study_started",
-            "at": NOON.format(0),
+            "at": noon(0),
             "name": "herd",
             "seed": 7,
             "simulated": simulated,
@@ -61,11 +66,13 @@ def started(
     ]
 
 
-def trial_started(number: int, settings: Mapping[str, Any] = SETTINGS) -> list[Event]:
-    """A trial starts."""
+def trial_started(number: int, settings: Mapping[str, Any] = SETTINGS, **about: Any) -> list[Event]:
+    """A trial starts; `about` may hold origin, seed, repeat_of and arm."""
     origin = "reference" if number == 0 else "sampled"
-    at = NOON.format(2 * number + 1)
-    return [{"event": "trial_started", "trial": number, "at": at, "settings": dict(settings), "origin": origin}]
+    about = {"origin": origin, "seed": 7, "repeat_of": None, "arm": None, **about}
+    return [
+        {"event": "trial_started", "trial": number, "at": noon(2 * number + 1), "settings": dict(settings), **about}
+    ]
 
 
 def pretrained(number: int, *, epochs: int = 2, key: str = "a" * 20, seconds: float = 13.0) -> list[Event]:
@@ -123,16 +130,16 @@ def folds(number: int, scores: Mapping[str, float], *, seconds: float = 5.0) -> 
 
 def finished(number: int, macro_f1: float | None, state: str = "complete", reason: str | None = None) -> list[Event]:
     """A trial ends."""
-    at = NOON.format(2 * number + 3)
+    at = noon(2 * number + 3)
     return [
         {"event": "trial_finished", "trial": number, "at": at, "state": state, "macro_f1": macro_f1, "reason": reason}
     ]
 
 
-def trial(number: int, scores: Sequence[float], settings: Mapping[str, Any] = SETTINGS) -> list[Event]:
-    """A complete trial; `scores` are those of the first animals."""
+def trial(number: int, scores: Sequence[float], settings: Mapping[str, Any] = SETTINGS, **about: Any) -> list[Event]:
+    """A complete trial; `scores` are those of the first animals, `about` as in `trial_started`."""
     return [
-        *trial_started(number, settings),
+        *trial_started(number, settings, **about),
         *pretrained(number),
         *folds(number, dict(zip(ANIMALS, scores, strict=False))),
         *finished(number, sum(scores) / len(scores)),
@@ -151,4 +158,4 @@ def baseline(name: str, scores: Sequence[float], seconds: float = 2.0) -> list[E
 
 def study_finished() -> list[Event]:
     """The study ends, its budget spent."""
-    return [{"event": "study_finished", "at": NOON.format(59), "stopped_by": "budget"}]
+    return [{"event": "study_finished", "at": noon(59), "stopped_by": "budget"}]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aar_ray.config import Study, dotted
+from aar_ray.search.evidence import choosing
 from aar_ray.search.proposals import Known, Proposal, Proposer
 from aar_ray.search.space import hashable
 
@@ -101,13 +102,15 @@ def runs_of(known: Sequence[Known], number: int) -> list[int]:
 def winner(known: Sequence[Known]) -> int | None:
     """Number of the first trial of the best settings by mean macro-F1 over seeds; None where no trial is complete.
 
-    Where some settings were confirmed, one of them is named: the single score of any other is over-stated.
+    Where some settings were confirmed, one of them is named: the single score of any other is over-stated. The later
+    half of the fresh seeds has no say, so that it can report the winner without flattering it.
     """
     complete = [n for n, trial in enumerate(known) if trial.state == "complete" and trial.repeat_of is None]
     confirmed = [n for n in complete if len(runs_of(known, n)) > 1]
 
     def score(number: int) -> float:
-        runs = runs_of(known, number)
+        first, *fresh = runs_of(known, number)
+        runs = [first, *fresh[: choosing(len(fresh))]]
         return math.fsum(known[n].macro_f1 or 0.0 for n in runs) / len(runs)
 
     return max(confirmed or complete, key=lambda n: (score(n), -n), default=None)

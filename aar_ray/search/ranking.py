@@ -1,8 +1,9 @@
-"""The ranking of a study's trials, and their comparison with each other, from the journal alone.
+"""The ranking of a study's settings, and their comparison with each other, from the journal alone.
 
-A trial's score is the mean of its folds' validation macro-F1. Its 95 % interval is Student's t over the folds, that is
-over validation animals: it tells how far the mean would move with other animals of the same kind, with all the caution
-that three to ten of them call for. Macro-F1 ends at 0 and 1, so the interval is cut off there.
+Trials of equal settings and different seeds are one row: its first trial names it. Settings that ran on fresh seeds
+stand before all others, whose single score is over-stated by having been picked; `aar_ray.search.evidence` has the
+statistics, with all the caution that three to ten animals call for. Macro-F1 ends at 0 and 1, so intervals of scores
+are cut off there.
 """
 
 from __future__ import annotations
@@ -11,33 +12,25 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+
+from aar_ray.search.evidence import (
+    Difference,
+    Interval,
+    Scored,
+    beside_winner,
+    choose,
+    interval,
+    paired_difference,
+    seed_spread,
+    t_interval,
+)
 
 Event = Mapping[str, Any]
 """One line of the journal."""
-
-CONFIDENCE = 0.95
-
-
-class Interval(NamedTuple):
-    """A mean and its 95 % t-interval; the ends are NaN where there are fewer than two values."""
-
-    mean: float
-    low: float
-    high: float
-
-
-class PairedDifference(NamedTuple):
-    """Mean difference of macro-F1 over the folds that two trials share, its 95 % t-interval, and their number."""
-
-    mean: float
-    low: float
-    high: float
-    folds: int
 
 
 @dataclass
@@ -45,6 +38,11 @@ class TrialRecord:
     """What the journal says of one trial; of a fold that ran twice, the later run."""
 
     settings: dict[str, Any] = field(default_factory=dict)
+    origin: str = "sampled"
+    seed: int | None = None
+    repeat_of: int | None = None
+    """Number of the first trial of the same settings, for a later one with another seed."""
+    arm: str | None = None
     pretrained: Event = field(default_factory=dict)
     folds: dict[str, Event] = field(default_factory=dict)
     finished: Event = field(default_factory=dict)
@@ -54,43 +52,71 @@ class TrialRecord:
         """`complete`, `failed`, `stopped`, or `unfinished` while the journal does not say."""
         return str(self.finished.get("state", "unfinished"))
 
+    @property
+    def seconds(self) -> float:
+        """Of fine-tuning, all folds together."""
+        return float(sum(fold["seconds"] for fold in self.folds.values()))
+
 
 def rank(events: Iterable[Event]) -> pd.DataFrame:
-    """One row a trial: complete ones first, by macro-F1, then all others, which have no rank.
+    """One row a setting: complete ones by macro-F1, confirmed ones first, then all others, which have no rank.
 
     Equal scores go to the earlier trial.
 
     Returns:
-        Columns `rank`, `trial`, `state`, `macro_f1`, `macro_f1_low`, `macro_f1_high` (95 %, cut off at 0 and 1),
-        `macro_f1[<animal>]` for each validation animal, every searched setting by its dotted name, `seconds_pretrain`,
-        `seconds_finetune`, `encoder` (its key), `encoder_cached`, `folds`, `reason`, and `data`: SIMULATED or recorded.
+        Columns `rank`, `trial` (its first), `arm`, `state` (of that one), `runs` (complete ones, each with a seed of
+        its own), `beside_winner` (cannot be told from the winner), `macro_f1` (that ranks; over the runs that choose),
+        `macro_f1_low`, `macro_f1_high` (95 %, over animals and, where some settings have several, seeds),
+        `macro_f1_fresh` (over the runs that had no part in the choice), `macro_f1_minus_trial_0` with `_low` and
+        `_high` (paired by animal, over all runs), `macro_f1[<animal>]` for each validation animal, every setting that
+        varies by its dotted name, `seconds_pretrain`, `seconds_finetune`, `encoder` (key), `encoder_cached`, `folds`,
+        `reason`, and `data`: SIMULATED or recorded.
     """
     events = list(events)
     trials = trial_records(events)
-    rows = [
-        {
-            "trial": number,
-            "state": trial.state,
-            **_score_columns(trial.finished.get("macro_f1"), trial.folds.values()),
-            **trial.settings,
-            "seconds_pretrain": trial.pretrained.get("seconds", np.nan),
-            "seconds_finetune": sum(fold["seconds"] for fold in trial.folds.values()),
-            "encoder": trial.pretrained.get("key"),
-            "encoder_cached": trial.pretrained.get("cached"),
-            "folds": len(trial.folds),
-            "reason": trial.finished.get("reason"),
-        }
-        for number, trial in trials.items()
+    first = {number: trial for number, trial in trials.items() if trial.repeat_of not in trials}
+    settings = scored_settings(trials)
+    animals = validation_animals(trials.values())
+    judged = _judged(settings, animals)
+    rows = []
+    for number, trial in first.items():
+        runs = [trial, *(other for other in trials.values() if other.repeat_of == number)]
+        rows.append({"trial": number, **_row(trial, runs), **judged.get(number, _unjudged(trial))})
+    varied = _varied(events, trials.values())
+    scores = [
+        *("macro_f1", "macro_f1_low", "macro_f1_high", "macro_f1_fresh"),
+        *("macro_f1_minus_trial_0", "macro_f1_minus_trial_0_low", "macro_f1_minus_trial_0_high"),
+        *(f"macro_f1[{animal}]" for animal in animals),
     ]
-    searched = _searched(events, trials.values())
-    scores = _score_names(fold for trial in trials.values() for fold in trial.folds.values())
     tail = ["seconds_pretrain", "seconds_finetune", "encoder", "encoder_cached", "folds", "reason"]
+    columns = ["trial", "arm", "state", "runs", "beside_winner", *scores, *varied, *tail]
     # object columns: a patch length stays 8 and None stays None also where another trial lacks the setting
-    frame = pd.DataFrame(rows, columns=["trial", "state", *scores, *searched, *tail], dtype=object)
+    frame = pd.DataFrame(rows, columns=columns, dtype=object)
     numbers = dict.fromkeys([*scores, "seconds_pretrain", "seconds_finetune"], float)
-    frame = frame.astype({**numbers, "trial": int, "folds": int, "encoder_cached": "boolean"})
-    frame["data"] = _data(events)
-    return _ranked(frame)
+    truths = dict.fromkeys(["encoder_cached", "beside_winner"], "boolean")
+    frame = frame.astype({**numbers, **truths, "trial": int, "folds": int, "runs": int})
+    frame["data"] = data_kind(events)
+    return _ranked(frame, confirmed={one.number for one in settings if one.sought.any() and not one.sought.all()})
+
+
+def scored_settings(trials: Mapping[int, TrialRecord]) -> list[Scored]:
+    """Scores of every setting that has a complete run, by the number of its first trial.
+
+    In a search the first run of a setting is what picked it out; in a study of arms nothing was picked.
+    """
+    animals = validation_animals(trials.values())
+    runs: defaultdict[int, list[TrialRecord]] = defaultdict(list)
+    for number, trial in trials.items():
+        if trial.state == "complete" and trial.folds:
+            runs[number if trial.repeat_of is None else trial.repeat_of].append(trial)
+    return [
+        Scored(
+            number,
+            np.array([[_of_animal(trial).get(animal, np.nan) for animal in animals] for trial in own]),
+            np.array([trial.repeat_of is None and trial.arm is None for trial in own]),
+        )
+        for number, own in sorted(runs.items())
+    ]
 
 
 def baselines(events: Iterable[Event]) -> pd.DataFrame:
@@ -102,35 +128,36 @@ def baselines(events: Iterable[Event]) -> pd.DataFrame:
     """
     events = list(events)
     latest = {event["name"]: event for event in events if event["event"] == "baseline_finished"}
-    scores = _score_names(fold for event in latest.values() for fold in event["folds"])
-    rows = [
-        {
-            "name": name,
-            **_score_columns(event["macro_f1"], event["folds"]),
-            "seconds": event["seconds"],
-            "folds": len(event["folds"]),
-        }
-        for name, event in latest.items()
-    ]
-    frame = pd.DataFrame(rows, columns=["name", *scores, "seconds", "folds"])
-    frame["data"] = _data(events)
-    return frame.astype({**dict.fromkeys([*scores, "seconds"], float), "folds": int})
+    animals = sorted({_animal(fold) for event in latest.values() for fold in event["folds"]})
+    columns = ["macro_f1", "macro_f1_low", "macro_f1_high", *(f"macro_f1[{animal}]" for animal in animals)]
+    rows = []
+    for name, event in latest.items():
+        scores = baseline_scores(event)
+        seconds, folds = event["seconds"], len(event["folds"])
+        by_animal = {f"macro_f1[{animal}]": value for animal, value in scores.items()}
+        score = t_interval(list(scores.values()))
+        rows.append({"name": name, **_cut_off(score), **by_animal, "seconds": seconds, "folds": folds})
+    frame = pd.DataFrame(rows, columns=["name", *columns, "seconds", "folds"])
+    frame["data"] = data_kind(events)
+    return frame.astype({**dict.fromkeys([*columns, "seconds"], float), "folds": int})
 
 
-def paired_difference(events: Iterable[Event], trial: int, reference: int = 0) -> PairedDifference:
-    """By how much `trial` beats `reference`, fold by fold: animals differ far more than trials do.
+def baseline_scores(event: Event) -> dict[str, float]:
+    """Macro-F1 of each validation animal in a `baseline_finished` event, mean over its seeds."""
+    return _of_animal(TrialRecord(folds={str(number): fold for number, fold in enumerate(event["folds"])}))
+
+
+def difference(events: Iterable[Event], trial: int, reference: int = 0) -> Difference:
+    """By how much the settings of `trial` beat those of `reference`, animal by animal, over all their runs.
 
     Raises:
-        ValueError: one of the two is not in the journal.
+        ValueError: one of the two has no complete run in the journal.
     """
-    trials = trial_records(events)
+    settings = {one.number: one for one in scored_settings(trial_records(events))}
     for number in (trial, reference):
-        if number not in trials:
-            raise ValueError(f"both trials must be in the journal, got {number}; it has {sorted(trials)}")
-    ours, theirs = trials[trial].folds, trials[reference].folds
-    shared = [name for name in ours if name in theirs]
-    differences = [ours[name]["result"]["macro_f1"] - theirs[name]["result"]["macro_f1"] for name in shared]
-    return PairedDifference(*t_interval(differences), folds=len(differences))
+        if number not in settings:
+            raise ValueError(f"both trials must be complete in the journal, got {number}; it has {sorted(settings)}")
+    return paired_difference(settings[trial], settings[reference], seed_spread(settings.values()))
 
 
 def write_ranking(frame: pd.DataFrame, path: Path) -> None:
@@ -141,22 +168,17 @@ def write_ranking(frame: pd.DataFrame, path: Path) -> None:
     scratch.replace(path)
 
 
-def t_interval(values: Sequence[float]) -> Interval:
-    """Mean of the values with its 95 % interval by Student's t, mean ± t(.975, n - 1) s / √n."""
-    if len(values) < 2:
-        return Interval(values[0] if values else np.nan, np.nan, np.nan)
-    mean = float(np.mean(values))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
-    return Interval(mean, mean - half, mean + half)
-
-
 def trial_records(events: Iterable[Event]) -> dict[int, TrialRecord]:
     """The trials of a journal by number, in the order of their numbers."""
     trials: defaultdict[int, TrialRecord] = defaultdict(TrialRecord)
     for event in events:
         match event["event"]:
             case "trial_started":
-                trials[event["trial"]].settings = dict(event["settings"])
+                trial = trials[event["trial"]]
+                trial.settings = dict(event["settings"])
+                # a journal of an older version knows neither seeds nor arms
+                trial.origin, trial.seed = event.get("origin", "sampled"), event.get("seed")
+                trial.repeat_of, trial.arm = event.get("repeat_of"), event.get("arm")
             case "pretrained":
                 trials[event["trial"]].pretrained = event
             case "fold_finished":
@@ -166,43 +188,95 @@ def trial_records(events: Iterable[Event]) -> dict[int, TrialRecord]:
     return dict(sorted(trials.items()))
 
 
-def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
+def validation_animals(trials: Iterable[TrialRecord]) -> list[str]:
+    """Names of the validation animals; several that were scored as one are joined by a plus sign."""
+    return sorted({_animal(fold) for trial in trials for fold in trial.folds.values()})
+
+
+def data_kind(events: Iterable[Event]) -> str:
+    """`SIMULATED` or `recorded`."""
+    simulated = any(event["simulated"] for event in events if event["event"] == "study_started")
+    return "SIMULATED" if simulated else "recorded"
+
+
+def _ranked(frame: pd.DataFrame, confirmed: set[int]) -> pd.DataFrame:
     ranked = (frame["state"] == "complete") & frame["macro_f1"].notna()
-    first = frame[ranked].sort_values(["macro_f1", "trial"], ascending=[False, True])
-    frame = pd.concat([first, frame[~ranked].sort_values("trial")], ignore_index=True)
+    first = frame[ranked].assign(confirmed=frame["trial"].isin(confirmed))
+    first = first.sort_values(["confirmed", "macro_f1", "trial"], ascending=[False, False, True])
+    frame = pd.concat([first.drop(columns="confirmed"), frame[~ranked].sort_values("trial")], ignore_index=True)
     places = [*range(1, len(first) + 1), *[pd.NA] * (len(frame) - len(first))]
     frame.insert(0, "rank", pd.Series(places, dtype="Int64"))
     return frame
 
 
-def _animal(fold: Event) -> str:
-    """The fold's validation animal; several that were scored as one are joined by a plus sign."""
-    return "+".join(fold["validation"])
-
-
-def _score_columns(score: float | None, folds: Iterable[Event]) -> dict[str, float]:
-    """The score, its interval cut off at 0 and 1, and the score of each validation animal."""
-    by_animal = defaultdict(list)
-    for fold in folds:
-        by_animal[f"macro_f1[{_animal(fold)}]"].append(fold["result"]["macro_f1"])
-    interval = t_interval([value for values in by_animal.values() for value in values])
-    low, high = (np.nan, np.nan) if score is None else np.clip([interval.low, interval.high], 0, 1)
+def _row(trial: TrialRecord, runs: Sequence[TrialRecord]) -> dict[str, Any]:
+    """What a setting's row has besides its scores; `trial` is the first of the `runs`."""
+    pretrained = [run.pretrained["seconds"] for run in runs if run.pretrained]
     return {
-        "macro_f1": np.nan if score is None else score,
-        "macro_f1_low": low,
-        "macro_f1_high": high,
-        **{name: float(np.mean(values)) for name, values in by_animal.items()},
+        "arm": trial.arm,
+        "state": trial.state,
+        "runs": sum(run.state == "complete" for run in runs),
+        **trial.settings,
+        "seconds_pretrain": sum(pretrained) if pretrained else np.nan,
+        "seconds_finetune": sum(run.seconds for run in runs),
+        "encoder": trial.pretrained.get("key"),
+        "encoder_cached": trial.pretrained.get("cached"),
+        "folds": len(trial.folds),
+        "reason": trial.finished.get("reason"),
     }
 
 
-def _score_names(folds: Iterable[Event]) -> list[str]:
-    """Names of the columns that `_score_columns` fills for these folds."""
-    animals = sorted({_animal(fold) for fold in folds})
-    return ["macro_f1", "macro_f1_low", "macro_f1_high", *(f"macro_f1[{animal}]" for animal in animals)]
+def _judged(settings: Sequence[Scored], animals: Sequence[str]) -> dict[int, dict[str, Any]]:
+    """Score columns of each setting that has a complete run, by number."""
+    seeds, winner = seed_spread(settings), choose(settings)
+    if winner is None:
+        return {}
+    beside = beside_winner(winner, settings, seeds)
+    reference = next((one for one in settings if one.number == 0), None)
+    judged = {}
+    for one in settings:
+        score, reports = interval(one, seeds, one.chooses), one.reports
+        judged[one.number] = {
+            "beside_winner": beside[one.number],
+            **_cut_off(score),
+            "macro_f1_fresh": one.mean(reports) if reports.any() else np.nan,
+            **{f"macro_f1[{animal}]": value for animal, value in zip(animals, one.by_animal(), strict=True)},
+        }
+        if reference is not None and reference is not one:
+            against = paired_difference(one, reference, seeds)
+            named = ("macro_f1_minus_trial_0", "macro_f1_minus_trial_0_low", "macro_f1_minus_trial_0_high")
+            judged[one.number] |= dict(zip(named, against[:3], strict=True))
+    return judged
 
 
-def _searched(events: Iterable[Event], trials: Iterable[TrialRecord]) -> list[str]:
-    """Names of searched settings in the order of the study file; then those that only an earlier start searched."""
+def _unjudged(trial: TrialRecord) -> dict[str, Any]:
+    """Score columns of a setting that was stopped or has failed; no interval: it is not in the comparison."""
+    score = trial.finished.get("macro_f1")
+    return {
+        "macro_f1": np.nan if score is None else score,
+        **{f"macro_f1[{animal}]": value for animal, value in _of_animal(trial).items()},
+    }
+
+
+def _animal(fold: Event) -> str:
+    return "+".join(fold["validation"])
+
+
+def _of_animal(trial: TrialRecord) -> dict[str, float]:
+    """Macro-F1 of each validation animal, mean over its folds."""
+    scores = defaultdict(list)
+    for fold in trial.folds.values():
+        scores[_animal(fold)].append(fold["result"]["macro_f1"])
+    return {animal: float(np.mean(values)) for animal, values in scores.items()}
+
+
+def _cut_off(score: Interval) -> dict[str, float]:
+    low, high = np.clip(score[1:], 0, 1)
+    return {"macro_f1": score.mean, "macro_f1_low": low, "macro_f1_high": high}
+
+
+def _varied(events: Iterable[Event], trials: Iterable[TrialRecord]) -> list[str]:
+    """Names of settings that vary, in the order of the study file; then those that only an earlier start varied."""
     names: dict[str, None] = {}
     for event in events:
         if event["event"] == "study_started":
@@ -210,8 +284,3 @@ def _searched(events: Iterable[Event], trials: Iterable[TrialRecord]) -> list[st
     for trial in trials:
         names |= dict.fromkeys(trial.settings)
     return list(names)
-
-
-def _data(events: Iterable[Event]) -> str:
-    simulated = any(event["simulated"] for event in events if event["event"] == "study_started")
-    return "SIMULATED" if simulated else "recorded"

@@ -119,6 +119,8 @@ def test_without_confirmation_the_best_score_wins_and_the_earlier_of_equals(
 def test_with_confirmation_the_best_mean_among_the_confirmed_wins() -> None:
     known = [Known({}, "complete", score) for score in (0.9, 0.8, 0.85)]
     known += [Known({}, "complete", 0.3, repeat_of=0), Known({}, "complete", 0.7, repeat_of=1)]
+    # the later half of the fresh seeds reports the winner, so it has no say
+    known += [Known({}, "complete", 0.99, repeat_of=0), Known({}, "complete", 0.1, repeat_of=1)]
     # trial 2 scored .85 once, which nothing has confirmed; trial 0's mean is .6, trial 1's .75
     assert winner(known) == 1
-    assert runs_of(known, 1) == [1, 4]
+    assert runs_of(known, 1) == [1, 4, 6]

@@ -4,36 +4,14 @@ import math
 from pathlib import Path
 
 import fake_journal as journal
-import numpy as np
 import pandas as pd
 import pytest
 
-from aar_ray.search.ranking import baselines, paired_difference, rank, t_interval, write_ranking
+from aar_ray.search.evidence import t_interval
+from aar_ray.search.ranking import baselines, difference, rank, write_ranking
 
 T_975_AT_2 = 4.302652729911275
 """Student's t, two degrees of freedom: 0.95 √(2 / (1 - 0.95²)), which has a closed form there alone."""
-
-
-def test_t_of_two_degrees_of_freedom_has_the_closed_form() -> None:
-    assert pytest.approx(T_975_AT_2) == 0.95 * math.sqrt(2 / (1 - 0.95**2))
-
-
-def test_interval_of_three_values_is_the_closed_form() -> None:
-    # deviation of 0.4, 0.5, 0.6 is 0.1
-    half = T_975_AT_2 * 0.1 / math.sqrt(3)
-    assert t_interval([0.4, 0.5, 0.6]) == pytest.approx((0.5, 0.5 - half, 0.5 + half))
-
-
-def test_interval_of_two_values_is_the_cauchy_quantile() -> None:
-    # one degree of freedom is Cauchy: quantile tan(0.475 π), half the distance times it
-    assert t_interval([0.3, 0.5])[2] == pytest.approx(0.4 + 0.1 * math.tan(0.475 * math.pi))
-
-
-def test_one_value_has_no_interval() -> None:
-    mean, low, high = t_interval([0.3])
-    assert mean == 0.3
-    assert math.isnan(low)
-    assert math.isnan(high)
 
 
 def test_complete_trials_are_ranked_by_score_and_ties_go_to_the_earlier() -> None:
@@ -165,32 +143,77 @@ def test_baselines_are_scored_like_trials_and_the_later_score_counts() -> None:
     assert frame.loc["random forest", ["seconds", "folds"]].tolist() == [3.0, 3]
 
 
-def test_a_constant_lead_over_unlike_animals_is_a_certain_one() -> None:
-    events = [*journal.started(), *journal.trial(0, [0.25, 0.5, 0.75]), *journal.trial(1, [0.375, 0.625, 0.875])]
-    assert paired_difference(events, 1) == (0.125, 0.125, 0.125, 3)
-    assert paired_difference(events, 0, reference=1) == (-0.125, -0.125, -0.125, 3)
-
-
-def test_paired_difference_is_the_t_interval_of_differences_on_shared_folds() -> None:
+def test_trials_are_compared_on_shared_animals_and_only_complete_ones() -> None:
     events = [
         *journal.started(),
         *journal.trial_started(0),
         *journal.folds(0, {"Doris": 0.5, "Bella": 0.2}),
+        *journal.finished(0, 0.35),
         *journal.trial(4, [0.3, 0.9, 0.9]),
+        *journal.trial_started(5),
+        *journal.folds(5, {"Bella": 0.9}),
     ]
-    assert paired_difference(events, 4) == pytest.approx((*t_interval([0.4, 0.1]), 2))
+    assert difference(events, 4)[:4] == pytest.approx((*t_interval([0.4, 0.1]), 2))
+    with pytest.raises(ValueError, match=r"must be complete in the journal, got 5; it has \[0, 4\]"):
+        difference(events, 5)
 
 
-def test_trials_without_a_shared_fold_have_no_difference() -> None:
-    events = [*journal.started(), *journal.trial(0, [0.5]), *journal.trial_started(1)]
-    difference = paired_difference(events, 1)
-    assert difference.folds == 0
-    assert np.isnan(difference[:3]).all()
+def confirmed(number: int, repeat_of: int, scores: list[float]) -> list[journal.Event]:
+    return journal.trial(number, scores, origin="confirmation", repeat_of=repeat_of)
 
 
-def test_an_unknown_trial_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"must be in the journal, got 5; it has \[0\]"):
-        paired_difference([*journal.started(), *journal.trial(0, [0.5])], 5)
+def test_runs_of_equal_settings_are_one_row_and_confirmed_ones_stand_first() -> None:
+    events = [
+        *journal.started(),
+        *journal.trial(0, [0.2, 0.3]),
+        *journal.trial(1, [0.8, 0.9]),
+        *journal.trial(2, [0.7, 0.8]),
+        *journal.trial(3, [0.75, 0.8]),
+        *confirmed(4, 1, [0.5, 0.5]),
+        *confirmed(5, 3, [0.7, 0.8]),
+        *confirmed(6, 1, [0.3, 0.5]),
+        *confirmed(7, 3, [0.6, 0.7]),
+    ]
+    frame = rank(events).set_index("trial")
+    assert frame.index.tolist() == [3, 1, 2, 0]
+    assert frame["runs"].tolist() == [3, 3, 1, 1]
+    # the search and the first fresh run choose, the last one reports
+    assert frame.loc[3, ["macro_f1", "macro_f1_fresh"]].tolist() == pytest.approx([(0.775 + 0.75) / 2, 0.65])
+    assert frame.loc[1, ["macro_f1", "macro_f1_fresh"]].tolist() == pytest.approx([(0.85 + 0.5) / 2, 0.4])
+    assert frame.loc[1, "macro_f1[Bella]"] == pytest.approx((0.8 + 0.5 + 0.3) / 3)
+    assert frame.loc[3, "macro_f1_minus_trial_0"] == pytest.approx((0.775 + 0.75 + 0.65) / 3 - 0.25)
+    assert frame["macro_f1_fresh"].isna().tolist() == [False, False, True, True]
+    assert frame.loc[3, "beside_winner"]
+
+
+def test_a_failed_repeat_takes_nothing_from_its_setting() -> None:
+    events = [
+        *journal.started(),
+        *journal.trial(0, [0.2, 0.3]),
+        *journal.trial_started(1, origin="confirmation", repeat_of=0),
+        *journal.finished(1, None, "failed", "out of memory"),
+    ]
+    frame = rank(events)
+    assert frame[["trial", "state", "runs", "macro_f1"]].to_numpy().tolist() == [[0, "complete", 1, 0.25]]
+
+
+def test_a_setting_that_is_worse_on_every_animal_by_the_same_is_told_from_the_winner() -> None:
+    events = [*journal.started(), *journal.trial(0, [0.25, 0.5, 0.75]), *journal.trial(1, [0.375, 0.625, 0.875])]
+    assert rank(events).set_index("trial")["beside_winner"].to_dict() == {1: True, 0: False}
+
+
+def test_arms_are_ranked_by_all_their_runs() -> None:
+    events = [
+        *journal.started({}),
+        *journal.trial(0, [0.2, 0.4], {}, origin="arm", arm="scratch"),
+        *journal.trial(1, [0.5, 0.5], {}, origin="arm", arm="trained"),
+        *journal.trial(2, [0.9, 0.7], {}, origin="repeat", repeat_of=0, arm="scratch"),
+        *journal.trial(3, [0.4, 0.4], {}, origin="repeat", repeat_of=1, arm="trained"),
+    ]
+    frame = rank(events)
+    assert frame["arm"].tolist() == ["scratch", "trained"]
+    assert frame["macro_f1"].tolist() == pytest.approx([0.55, 0.45])
+    assert frame["macro_f1_fresh"].tolist() == pytest.approx([0.55, 0.45])
 
 
 def test_the_table_is_written_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
