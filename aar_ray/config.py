@@ -145,6 +145,9 @@ class Pretrain(Part):
     """Coupled (L2), as torch's Adam has it."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the encoders' matrix products; losses are always float32."""
+    probe_every: int = Field(default=5, ge=0)
+    """Epochs from one look by a linear probe at labelled animals to the next, the last epoch included; 0: none. It
+    watches the encoder and never changes it."""
 
 
 class Classifier(Part):

@@ -9,6 +9,9 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+# some virtual machines announce AMX and end a program that uses it, as oneDNN does for bfloat16
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
+
 # read by Ray when it is imported, so set before any test file can import it
 os.environ.update(
     RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",

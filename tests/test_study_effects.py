@@ -112,10 +112,15 @@ def test_a_search_in_vain_is_refused_until_it_matters(
 
 def test_each_reason_is_tried() -> None:
     # one family of each domain stands for its others
-    one_each = [need for need in NEEDS if "never holds" not in need.reason]
+    one_each = [need for need in NEEDS if "never holds" not in need.reason and "never changes" not in need.reason]
     assert [need.reason for need in one_each if not any(reason in need.reason for *_, reason in IDLE)] == []
 
 
 def test_what_is_wrong_itself_decides_nothing(tmp_path: Path) -> None:
     (problem,) = problems_of(tmp_path / "study.yaml", BASE, "tfc.margin_form=lineal")
     assert "did you mean linear?" in problem
+
+
+def test_how_often_a_probe_looks_is_never_searched(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path / "study.yaml", BASE, "search.pretrain.probe_every={integer: [1, 9]}")
+    assert "never changes it" in problem

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aar_ray.corpus.normalise import statistics_of, zscore, zscore_windows
+from aar_ray.corpus.normalise import Statistics, statistics_of, zscore, zscore_windows
 from aar_ray.corpus.splits import Fold
 
 Scope = Literal["source", "recording", "window"]
@@ -36,7 +36,10 @@ class LabelledWindows:
 
     def of(self, subjects: Collection[str]) -> LabelledWindows:
         """The windows of these animals, in the order they have here; the classes stay as they are."""
-        chosen = np.isin(self.subjects.astype(str), np.asarray(list(subjects), dtype=str))
+        return self.at(np.isin(self.subjects.astype(str), np.asarray(list(subjects), dtype=str)))
+
+    def at(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> LabelledWindows:
+        """The windows that a mask or their numbers choose; the classes stay as they are."""
         return replace(
             self,
             windows=self.windows[chosen],
@@ -62,15 +65,24 @@ def normalised_for(labelled: LabelledWindows, fold: Fold, scope: Scope) -> tuple
     train, validation = labelled.of(fold.train), labelled.of(fold.validation)
     if not len(train):
         raise ValueError(f"fold {fold.name} needs windows of its training animals {fold.train}, got none")
+    statistics = statistics_of(train.windows) if scope == "source" else None
+    return normalised(train, scope, statistics), normalised(validation, scope, statistics)
+
+
+def normalised(labelled: LabelledWindows, scope: Scope, statistics: Statistics | None = None) -> LabelledWindows:
+    """Windows in g, z-scored.
+
+    Args:
+        labelled: windows in g.
+        scope: `source` takes `statistics`, or those of all windows where none are given; `recording` those of each
+            recording; `window` those of each window.
+        statistics: of other windows, those of the training animals.
+    """
     if scope == "source":
-        statistics = statistics_of(train.windows)
-        return tuple(replace(part, windows=zscore(part.windows, statistics)) for part in (train, validation))  # type: ignore[return-value]
-    by_itself = zscore_windows if scope == "window" else None
-    normalised = [
-        replace(part, windows=by_itself(part.windows) if by_itself else _by_recording(part))
-        for part in (train, validation)
-    ]
-    return normalised[0], normalised[1]
+        windows = zscore(labelled.windows, statistics or statistics_of(labelled.windows))
+    else:
+        windows = zscore_windows(labelled.windows) if scope == "window" else _by_recording(labelled)
+    return replace(labelled, windows=windows)
 
 
 def _by_recording(labelled: LabelledWindows) -> NDArray[np.float32]:

@@ -1,13 +1,24 @@
-"""What tells a useful embedding from a collapsed one, without labels."""
+"""What tells a useful embedding from a collapsed one: four looks without labels, and a linear probe."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, one_hot
+
+from aar_ray.method.scores import confusion_matrix, macro_f1
 
 Embeddings = Float[Tensor, "batch size"]
+
+COLLAPSED_COSINE = 0.99
+"""Mean cosine between different windows above which all of them look the same."""
+COLLAPSED_RANK = 1.5
+"""Effective rank below which the windows lie on a line."""
+PROBE_RIDGE = 1e-2
+"""Pull towards zero of the probe's weights, against features of variance 1."""
 
 
 def alignment(originals: Embeddings, augmented: Embeddings) -> float:
@@ -36,3 +47,54 @@ def effective_rank(embeddings: Embeddings) -> float:
         return 1.0
     share = singular / total
     return float(torch.special.entr(share).sum().exp())
+
+
+def collapse(record: Mapping[str, float]) -> str | None:
+    """What is wrong with an encoder whose epoch's record this is, in words; None while its embeddings are spread.
+
+    Args:
+        record: `off_diagonal_cosine_h`, `effective_rank_h` and the same of z, as `training.pretrain` watches them.
+    """
+    for name, place in (("h", "the encoder's output"), ("z", "the projection that the consistency loss sees")):
+        cosine, rank = record[f"off_diagonal_cosine_{name}"], record[f"effective_rank_{name}"]
+        if cosine > COLLAPSED_COSINE:
+            return f"{name}, {place}, has collapsed: the mean cosine between different windows is {cosine:.3f}"
+        if rank < COLLAPSED_RANK:
+            return f"{name}, {place}, has collapsed onto a line: its effective rank is {rank:.2f}"
+    return None
+
+
+def probe_macro_f1(
+    embeddings: Embeddings, labels: Int[Tensor, " batch"], animals: Int[Tensor, " batch"], *, classes: int
+) -> float:
+    """Macro-F1 of a linear probe on h, leave one animal out, averaged over the animals.
+
+    For each animal a ridge regression of the behaviours' indicators on the standardised embeddings of all other
+    animals, in closed form, in which each behaviour weighs the same; the largest output is the prediction.
+
+    Args:
+        embeddings: h of labelled windows.
+        labels: behaviour of each window, below `classes`.
+        animals: number of each window's animal; at least two occur.
+        classes: number of behaviours.
+
+    Raises:
+        ValueError: all windows are of one animal.
+    """
+    present = animals.unique()
+    if len(present) < 2:
+        raise ValueError(f"a probe that leaves one animal out needs at least 2 animals, got {len(present)}")
+    h = embeddings.double()
+    h = (h - h.mean(dim=0)) / h.std(dim=0).clamp_min(1e-12)
+    h = torch.cat([h, h.new_ones(len(h), 1)], dim=1)
+    behaviours = one_hot(labels, classes).double()
+    scores = []
+    for animal in present:
+        left_out = animals == animal
+        train, truth = h[~left_out], behaviours[~left_out]
+        weights = truth / truth.sum(dim=0).clamp_min(1) / classes
+        second = train.T @ (weights.sum(dim=1, keepdim=True) * train)
+        ridge = PROBE_RIDGE * torch.eye(len(second), dtype=h.dtype, device=h.device)
+        predicted = (h[left_out] @ torch.linalg.solve(second + ridge, train.T @ weights)).argmax(dim=1)
+        scores.append(macro_f1(confusion_matrix(labels[left_out].cpu().numpy(), predicted.cpu().numpy(), classes)))
+    return sum(scores) / len(scores)

@@ -35,7 +35,7 @@ class PatchTSTEncoder(nn.Module):
     ) -> None:
         """Settings are those of `config.PatchTST`; `length` is L, or the number of bins of a spectrum."""
         super().__init__()
-        self.patch_length, self.patch_stride = patch_length, patch_stride
+        self.length, self.patch_length, self.patch_stride = length, patch_length, patch_stride
         self.patches = patch_count(length, patch_length, patch_stride)
         self.model_size = model_size
         self.patch_projection = nn.Linear(patch_length, model_size)

@@ -83,6 +83,8 @@ class Progress:
                 if self._first_trial is None:
                     self._first_trial = self._clock()
                 self._plain(f"{self._names[event['trial']]} started")
+            case "pretrain_collapsed":
+                self._line(f"{self._names[event['trial']]}, epoch {event['epoch']} of pre-training: {event['reason']}")
             case "trial_finished":
                 line = f"{self._names.get(event['trial'], run_name(event['trial'], {}))} {_outcome(event)}"
                 if event["state"] == "failed":

@@ -33,6 +33,7 @@ from aar_ray.search.searcher import Emit, JournalSearcher, Recorder
 from aar_ray.search.stages import PretrainStage, Stages
 from aar_ray.search.trial import reason_of, run_trial
 from aar_ray.store import Store
+from aar_ray.training.probe import ProbeWindows, probe_windows
 from aar_ray.training.worker import serve_pretraining
 
 Observer = Callable[[Event], None]
@@ -71,8 +72,17 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
         subjects = sorted({*map(str, labelled.subjects), *study.protocol.sealed})
         fold_list = make_folds(subjects, study.protocol, study.seed)
         emit("study_started", **_beginning(study, corpus, labelled_corpus, labelled, fold_list))
+        probe = probe_windows(labelled, fold_list, study.data.normalisation)
+        if probe is None:
+            say("no linear probe watches pre-training: fewer than two labelled animals are no fold's test animal")
         stages = _on_this_node(ray.remote(Stages)).remote(
-            str(store.root), PretrainStage(corpus.key, study.data.normalisation, placement.workers)
+            str(store.root),
+            PretrainStage(
+                corpus.key,
+                study.data.normalisation,
+                placement.workers,
+                probed={"labelled": labelled_corpus.key, "animals": probe.names} if probe else None,
+            ),
         )
         folds = Folds(
             folds=fold_list,
@@ -85,7 +95,9 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
         groups = None
         if _trials_to_come(study, journal.events):
             say("starting the worker groups")
-            groups = threads.submit(_watch, _start_groups(study, placement, stages, corpus, scratch), stages, stopped)
+            groups = threads.submit(
+                _watch, _start_groups(study, placement, stages, corpus, probe, scratch), stages, stopped
+            )
             ray.get(stages.staffed.remote())
         # these need no encoder and fill the processors while the first one is made
         baselines = {
@@ -174,13 +186,13 @@ def _search(study: Study, journal: Journal, folds: Folds, emit: Emit, scratch: s
 
 
 def _start_groups(
-    study: Study, placement: Placement, stages: Any, corpus: Corpus, scratch: str
+    study: Study, placement: Placement, stages: Any, corpus: Corpus, probe: ProbeWindows | None, scratch: str
 ) -> list[ray.ObjectRef[None]]:
     """Worker groups, each in a task that ends when the service sends its group home."""
     dataset = read_corpus(corpus)
     return [
         _on_this_node(_run_group).remote(
-            f"group-{number}", placement, dataset, stages, corpus.summary, study.data.normalisation, scratch
+            f"group-{number}", placement, dataset, stages, corpus.summary, study.data.normalisation, probe, scratch
         )
         for number in range(placement.groups)
     ]
@@ -194,6 +206,7 @@ def _run_group(
     stages: Any,
     summary: dict[str, Any],
     normalisation: str,
+    probe: ProbeWindows | None,
     scratch: str,
 ) -> None:
     resources = {"CPU": placement.worker_cpus}
@@ -206,6 +219,7 @@ def _run_group(
             "group": name,
             "summary": summary,
             "normalisation": normalisation,
+            "probe": probe,
             "threads": int(placement.worker_cpus),
         },
         scaling_config=ray.train.ScalingConfig(

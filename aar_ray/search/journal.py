@@ -6,6 +6,7 @@ One event a line, as JSON. A line that a kill has torn is dropped when the study
 - `trial_started`: trial, settings (those that vary), origin (reference, sampled, arm, repeat or confirmation), seed (of
   pre-training and fine-tuning), repeat_of (number of the first trial of these settings, or null), arm (name or null)
 - `pretrain_epoch`: trial, key, epoch, metrics
+- `pretrain_collapsed`: trial, key, epoch, reason; once, after the first epoch whose embeddings are not spread
 - `pretrained`: trial, key, seconds, cached
 - `fold_finished`: trial, fold, validation, key, cached, seconds, result
 - `trial_finished`: trial, state (complete or failed), macro_f1, reason

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -36,13 +37,18 @@ class PretrainStage:
     normalisation: str
     workers: int
     """Of a group: another number deals the windows out differently."""
+    probed: Mapping[str, Any] | None = None
+    """Labelled windows by which pre-trains are watched: key of the labelled corpus, and the animals."""
 
     def key(self, settings: Settings, seed: int, epochs: int | None = None) -> str:
         """Key of the encoder after `epochs`, those of the settings if none are given."""
         values = pretrain_settings(settings)
         if epochs is not None:
             values["pretrain.epochs"] = epochs
-        return stage_key("pretrain", pretraining.VERSION, {**self.__dict__, "seed": seed, "settings": values})
+        # what no probe looks at does not depend on labels
+        probed = self.probed if values["pretrain.probe_every"] else None
+        made_from = {**self.__dict__, "probed": probed, "seed": seed, "settings": values}
+        return stage_key("pretrain", pretraining.VERSION, made_from)
 
 
 @dataclass
@@ -56,6 +62,7 @@ class Job:
     state: Literal["queued", "running", "done", "failed"] = "queued"
     cached: bool = False
     history: list[dict[str, float]] = field(default_factory=list)
+    applied: dict[str, Any] = field(default_factory=dict)
     resume: bytes | None = None
     reason: str | None = None
     attempts: int = 0
@@ -91,7 +98,7 @@ class Stages:
         job = Job(key, settings, seed, resolved.pretrain.epochs)
         self.jobs[key] = job
         if found := self._checkpoint(key):
-            job.state, job.cached, job.history = "done", True, found.history
+            job.state, job.cached, job.history, job.applied = "done", True, found.history, found.applied
         elif self.broken:
             job.state, job.reason = "failed", self.broken
         else:
@@ -102,11 +109,17 @@ class Stages:
         return key
 
     async def news(self, key: str, epoch: int) -> dict[str, Any]:
-        """Wait until there is more than `epoch` epochs, or an end: records, state, reason, cached."""
+        """Wait until there is more than `epoch` epochs, or an end: records, state, reason, cached, applied."""
         job = self.jobs[key]
         while len(job.history) <= epoch and job.state in ("queued", "running"):
             await job.changed.wait()
-        return {"records": job.history[epoch:], "state": job.state, "reason": job.reason, "cached": job.cached}
+        return {
+            "records": job.history[epoch:],
+            "state": job.state,
+            "reason": job.reason,
+            "cached": job.cached,
+            "applied": job.applied,
+        }
 
     async def encoder(self, key: str) -> dict[str, Tensor]:
         """Weights of E_T."""
@@ -152,7 +165,7 @@ class Stages:
         if job.group != group or job.state != "running":
             return
         checkpoint = Checkpoint.from_bytes(data)
-        job.history, job.resume = checkpoint.history, data
+        job.history, job.applied, job.resume = checkpoint.history, checkpoint.applied, data
         if checkpoint.epoch < job.epochs:
             self._write_running(key, data)
         else:

@@ -12,7 +12,9 @@ import ray
 from ray import tune
 
 from aar_ray.config import settings_from
+from aar_ray.method.diagnostics import collapse
 from aar_ray.search.folds import Folds, mean_macro_f1
+from aar_ray.training.applied import check_applied
 
 
 class TrialFailed(Exception):
@@ -53,9 +55,13 @@ def _pretrained(settings: Mapping[str, Any], seed: int, stages: Any) -> Generato
         for record in news["records"]:
             records.append(record)
             yield {"event": "pretrain_epoch", "key": key, "epoch": len(records), "metrics": record}
+            reason = collapse(record)
+            if reason and not any(map(collapse, records[:-1])):
+                yield {"event": "pretrain_collapsed", "key": key, "epoch": len(records), "reason": reason}
         if news["state"] == "failed":
             raise TrialFailed(f"pre-training: {news['reason']}")
         if news["state"] == "done":
+            check_applied(settings, news["applied"], stage="pre-training")
             break
     seconds = sum(record["seconds"] for record in records)
     yield {"event": "pretrained", "key": key, "seconds": seconds, "cached": news["cached"]}

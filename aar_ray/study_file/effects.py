@@ -105,6 +105,12 @@ NEEDS = (
         "it is never below finetune.epochs, so training never stops early",
     ),
     Need(
+        ("pretrain.probe_every",),
+        ("pretrain.probe_every",),
+        lambda _: False,
+        "the probe watches pre-training and never changes it",
+    ),
+    Need(
         ("finetune.selection",),
         ("finetune.epochs",),
         lambda epochs: epochs > 1,

@@ -22,12 +22,14 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from aar_ray.config import PRETRAIN_SECTIONS, Settings, dotted
-from aar_ray.method.diagnostics import alignment, effective_rank, off_diagonal_cosine, uniformity
+from aar_ray.method.diagnostics import alignment, effective_rank, off_diagonal_cosine, probe_macro_f1, uniformity
 from aar_ray.method.losses import Losses
 from aar_ray.method.tfc import TFCModel, draw_views
 from aar_ray.seeds import drawing_from, torch_stream
+from aar_ray.training.applied import optimiser_settings, tfc_settings
+from aar_ray.training.probe import ProbeWindows
 
-VERSION = 1
+VERSION = 2
 """Part of every pre-train key: raise it when the same settings would give another encoder."""
 
 WATCHED_WINDOWS = 512
@@ -46,7 +48,9 @@ class Checkpoint:
     model: dict[str, Tensor]
     optimiser: dict[str, Any]
     history: list[dict[str, float]] = field(default_factory=list)
-    """One record an epoch: losses, diagnostics, learning rate, seconds."""
+    """One record an epoch: losses, diagnostics, learning rate, seconds; in some the probe's macro-F1."""
+    applied: dict[str, Any] = field(default_factory=dict)
+    """Settings by dotted name, as the model, its optimiser and the loop had them."""
 
     def to_bytes(self) -> bytes:
         """For a file or another process."""
@@ -82,6 +86,7 @@ def pretrain(
     seed: int,
     rank: int = 0,
     workers: int = 1,
+    probe: ProbeWindows | None = None,
     resume: Checkpoint | None = None,
     on_epoch: Callable[[Checkpoint], None] = lambda _: None,
 ) -> Checkpoint:
@@ -93,6 +98,7 @@ def pretrain(
         seed: of the study.
         rank, workers: this worker's number and how many share the global batch; more than one need an initialised
             `torch.distributed`.
+        probe: labelled windows that rank 0 looks at every `pretrain.probe_every` epochs.
         resume: an earlier checkpoint of the same run, or of the same run with fewer epochs.
         on_epoch: called on rank 0 after each epoch.
 
@@ -114,6 +120,7 @@ def pretrain(
                 "epoch": float(epoch),
                 **losses,
                 **trainer.watch(),
+                **(trainer.probe(probe) if probe and rank == 0 and _probed(epoch, settings) else {}),
                 "learning_rate": settings.pretrain.learning_rate,
                 "seconds": seconds,
             }
@@ -151,7 +158,16 @@ class _Trainer:
 
     def checkpoint(self, epoch: int, history: list[dict[str, float]]) -> Checkpoint:
         model = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
-        return Checkpoint(epoch, model, copy.deepcopy(self.optimiser.state_dict()), list(history))
+        return Checkpoint(epoch, model, copy.deepcopy(self.optimiser.state_dict()), list(history), self.applied(epoch))
+
+    def applied(self, epoch: int) -> dict[str, Any]:
+        """The settings of this run, from the objects that use them where they hold them."""
+        return {
+            **pretrain_settings(self.settings),
+            **tfc_settings(self.model),
+            **optimiser_settings(self.optimiser, "pretrain"),
+            "pretrain.epochs": epoch,
+        }
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
         """One pass over the shard; the mean of each loss over its steps."""
@@ -199,8 +215,24 @@ class _Trainer:
             "uniformity": uniformity(h),
             "effective_rank_h": effective_rank(h),
             "effective_rank_z": effective_rank(z),
+            "off_diagonal_cosine_h": off_diagonal_cosine(h),
             "off_diagonal_cosine_z": off_diagonal_cosine(z),
         }
+
+    @torch.no_grad()
+    def probe(self, probe: ProbeWindows) -> dict[str, float]:
+        """What a linear probe makes of h; draws nothing and changes nothing."""
+        self.model.eval()
+        h = torch.cat(
+            [self.model.embed(self.model.time_encoder, part) for part in probe.windows.split(WATCHED_WINDOWS)]
+        )
+        return {"probe_macro_f1": probe_macro_f1(h, probe.labels, probe.animals, classes=probe.classes)}
+
+
+def _probed(epoch: int, settings: Settings) -> bool:
+    """Whether a probe looks at the encoder after this epoch."""
+    every = settings.pretrain.probe_every
+    return bool(every) and (epoch % every == 0 or epoch == settings.pretrain.epochs)
 
 
 LOSS_NAMES = {

@@ -18,6 +18,7 @@ import torch.distributed as dist
 from aar_ray.config import settings_from
 from aar_ray.corpus.shards import resident_windows
 from aar_ray.training.pretrain import Checkpoint, Diverged, pretrain
+from aar_ray.training.probe import ProbeWindows
 
 BATCH = 8192
 """Windows a batch while the shard is pulled."""
@@ -39,7 +40,7 @@ def serve_pretraining(config: Mapping[str, Any]) -> None:
 
     Args:
         config: `service`, a handle to a `PretrainService`; `group`, this group's name; `summary`, of the corpus, and
-            `normalisation`, for the z-score; `threads`, processors of a worker.
+            `normalisation`, for the z-score; `probe`, the `ProbeWindows` or None; `threads`, processors of a worker.
     """
     service: PretrainService = config["service"]
     torch.set_num_threads(config["threads"])
@@ -49,6 +50,7 @@ def serve_pretraining(config: Mapping[str, Any]) -> None:
     shard = ray.train.get_dataset_shard("corpus")
     batches = shard.iter_batches(batch_size=BATCH, batch_format="numpy")
     windows = torch.from_numpy(resident_windows(batches, config["summary"], config["normalisation"])).to(device)
+    probe: ProbeWindows | None = config["probe"].to(device) if config["probe"] and rank == 0 else None
     while True:
         job = _next_job(service, config["group"], rank, workers)
         if job is None:
@@ -65,6 +67,7 @@ def serve_pretraining(config: Mapping[str, Any]) -> None:
                 seed=job["seed"],
                 rank=rank,
                 workers=workers,
+                probe=probe,
                 resume=Checkpoint.from_bytes(job["resume"]) if job["resume"] else None,
                 on_epoch=advanced,
             )

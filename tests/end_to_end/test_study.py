@@ -121,6 +121,8 @@ def test_every_trial_has_one_start_and_one_end_and_a_complete_one_all_its_folds(
     assert times("trial_started") == times("trial_finished") == dict.fromkeys(range(6), 1)
     assert times("pretrained") == dict.fromkeys(COMPLETE, 1)
     assert times("pretrain_epoch") == dict.fromkeys(COMPLETE, 2)
+    probed = [event["epoch"] for event in finished.of("pretrain_epoch") if "probe_macro_f1" in event["metrics"]]
+    assert probed == [2] * len(COMPLETE)  # the last of fewer epochs than it waits
     assert times("fold_finished") == dict.fromkeys(COMPLETE, 3)
     assert finished.of("study_finished")[0]["stopped_by"] == "budget of 6 trials"
 

@@ -156,3 +156,14 @@ def test_a_trial_that_starts_again_runs_once(console: Console) -> None:
 def test_progress_stays_in_its_process(console: Console) -> None:
     with pytest.raises(TypeError, match="must stay in the process of its terminal"):
         pickle.dumps(Progress(console, trials=3))
+
+
+@pytest.mark.parametrize("where", ["console", "terminal"])
+def test_a_collapse_is_said_wherever_it_is_watched(where: str, clock: Clock, request: pytest.FixtureRequest) -> None:
+    console = request.getfixturevalue(where)
+    with Progress(console, trials=3, clock=clock) as progress:
+        observe(progress, journal.trial_started(2))
+        progress.observe(
+            {"event": "pretrain_collapsed", "trial": 2, "key": "k", "epoch": 4, "reason": "z has collapsed"}
+        )
+    assert any("epoch 4 of pre-training: z has collapsed" in line for line in written(console))

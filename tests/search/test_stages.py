@@ -104,6 +104,7 @@ def test_news_come_epoch_by_epoch_to_all_who_wait(tmp_path: Path) -> None:
             "state": "done",
             "reason": None,
             "cached": False,
+            "applied": {},
         }
 
     run(steps())
@@ -312,6 +313,16 @@ def test_each_seed_makes_an_encoder_of_its_own() -> None:
     assert STAGE.key(Settings(), 7) != STAGE.key(Settings(), 8)
 
 
-@pytest.mark.parametrize("change", [{"corpus": "d" * 20}, {"normalisation": "window"}, {"workers": 2}], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [{"corpus": "d" * 20}, {"normalisation": "window"}, {"workers": 2}, {"probed": {"labelled": "l" * 20}}],
+    ids=str,
+)
 def test_keys_differ_by_what_all_pre_trains_of_a_study_share(change: dict[str, Any]) -> None:
     assert PretrainStage(**{**STAGE.__dict__, **change}).key(Settings(), 7) != STAGE.key(Settings(), 7)
+
+
+def test_what_no_probe_looks_at_does_not_depend_on_the_labels() -> None:
+    unwatched = settings_from({"pretrain.probe_every": 0})
+    other = PretrainStage(**{**STAGE.__dict__, "probed": {"labelled": "l" * 20}})
+    assert other.key(unwatched, 7) == STAGE.key(unwatched, 7)

@@ -141,8 +141,8 @@ def test_every_setting_reaches_the_training(name: str) -> None:
 
 
 def test_the_settings_of_the_key_are_those_that_reach_the_training() -> None:
-    # negatives differ under several workers only: see the two-worker tests
-    assert set(pretrain_settings(Settings())) == {*CHANGED, "tfc.negatives"}
+    # negatives differ under several workers only, and a probe looks only: see their tests
+    assert set(pretrain_settings(Settings())) == {*CHANGED, "tfc.negatives", "pretrain.probe_every"}
     other = tiny(finetune__dropout=0.5, classifier__convolution="none", finetune__learning_rate=0.1)
     assert pretrain_settings(other) == pretrain_settings(tiny())
 

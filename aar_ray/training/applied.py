@@ -1,0 +1,79 @@
+"""The settings as a model and its optimiser have them, read from the objects themselves.
+
+They go back with the result and are compared with what the trial was to try: a setting that got lost on its way would
+otherwise leave a default in its place, and a study would rank noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from aar_ray.method.encoder import PatchTSTEncoder, TokenBatchNorm
+from aar_ray.method.tfc import TFCModel
+
+
+class NotApplied(RuntimeError):
+    """A setting did not arrive where it is used; no result may be made of such a run."""
+
+
+def check_applied(wanted: Mapping[str, Any], applied: Mapping[str, Any], *, stage: str) -> None:
+    """Compare what a trial was to try with what a worker had.
+
+    Args:
+        wanted: settings by dotted name as the trial has them; those of other stages are passed over.
+        applied: what came back with the result, as `encoder_settings` and the like read it.
+        stage: named in the error.
+
+    Raises:
+        NotApplied: a value differs, or nothing came back.
+    """
+    if not applied:
+        raise NotApplied(f"{stage} said nothing of the settings that it applied")
+    for name, value in applied.items():
+        asked = list(wanted[name]) if isinstance(wanted[name], tuple) else wanted[name]
+        if asked != value:
+            raise NotApplied(f"{name} must reach {stage} as the trial has it, {asked!r}, got {value!r} there")
+
+
+def encoder_settings(encoder: PatchTSTEncoder) -> dict[str, Any]:
+    """Section `patchtst` as an encoder was built; its dropout is that of the stage that trains it."""
+    layer: Any = encoder.layers[0]
+    return {
+        "patchtst.patch_length": encoder.patch_projection.in_features,
+        "patchtst.patch_stride": encoder.patch_stride,
+        "patchtst.model_size": encoder.patch_projection.out_features,
+        "patchtst.layers": len(encoder.layers),
+        "patchtst.heads": layer.attention.heads,
+        "patchtst.feedforward_size": layer.feedforward[0].out_features,
+        "patchtst.normalisation": "batch" if isinstance(layer.attention_norm, TokenBatchNorm) else "layer",
+        "patchtst.norm_position": "pre" if layer.pre_norm else "post",
+        "patchtst.positions": "learned" if encoder.positions.requires_grad else "sincos",
+    }
+
+
+def tfc_settings(model: TFCModel) -> dict[str, Any]:
+    """Sections `patchtst`, `tfc` and `spectrum.sides` as both encoders, projectors and the loss have them."""
+    projector: Any = model.time_projector
+    time, frequency = encoder_settings(model.time_encoder), encoder_settings(model.frequency_encoder)
+    assert time == frequency
+    bins, length = model.frequency_encoder.length, model.time_encoder.length
+    return {
+        **time,
+        "patchtst.dropout": model.time_encoder.dropout.p,
+        **{f"tfc.{name}": value for name, value in model.tfc.model_dump(mode="json").items()},
+        "tfc.projector_hidden": projector[0].out_features,
+        "tfc.projector_size": projector[-1].out_features,
+        "spectrum.sides": "two" if bins == length else "one",
+    }
+
+
+def optimiser_settings(optimiser: torch.optim.Optimizer, section: str) -> dict[str, Any]:
+    """Learning rate and weight decay of `pretrain` or `finetune`, as the optimiser has them."""
+    (group,) = optimiser.param_groups
+    found = {"learning_rate": group["lr"], "weight_decay": group["weight_decay"]}
+    if section == "pretrain":
+        found["beta1"], found["beta2"] = group["betas"]
+    return {f"{section}.{name}": value for name, value in found.items()}
