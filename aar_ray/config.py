@@ -458,6 +458,9 @@ class Resources(Part):
     """Processors of this machine to use where no `--address` is given; all of them if not given."""
     trial_slots: int = Field(default=4, ge=1)
     """Trials at once; a trial holds a slot and no processor."""
+    store_gigabytes: float | None = Field(default=None, gt=0)
+    """Disk space of the store, in 10^9 bytes: what no study's ranking needs is removed to keep to it. No limit if not
+    given."""
     pretrain: PretrainResources = PretrainResources()
     finetune: FinetuneResources = FinetuneResources()
 

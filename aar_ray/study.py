@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from aar_ray.report.table import ranked_table
 from aar_ray.report.tensorboard import rebuild
 from aar_ray.search.cluster import cluster
 from aar_ray.search.engine import run_study
-from aar_ray.search.journal import Event, Journal
+from aar_ray.search.journal import Event, Journal, read_events
 from aar_ray.search.placement import DoesNotFit
 from aar_ray.search.ranking import baselines, rank, write_ranking
 from aar_ray.study_file.loader import StudyFileError, load_study, save_study
@@ -56,27 +57,34 @@ def run(study: Study, results: Path, *, address: str | None = None, resume: bool
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, PLAIN_WIDTH)
-    board = rebuild(folder / "tensorboard", journal.events)
     try:
-        with (
-            Progress(console, study.planned_trials) as progress,
-            cluster(study.resources, address) as placement,
-            _terminated_as_interrupted(),
-        ):
-            progress.recall(journal.events)
+        board = rebuild(folder / "tensorboard", journal.events)
+        try:
+            with (
+                Progress(console, study.planned_trials) as progress,
+                cluster(study.resources, address) as placement,
+                _terminated_as_interrupted(),
+            ):
+                progress.recall(journal.events)
 
-            def observe(event: Event) -> None:
-                board.observe(event)
-                progress.observe(event)
+                def observe(event: Event) -> None:
+                    board.observe(event)
+                    progress.observe(event)
 
-            finished = run_study(study, placement, journal, observe, progress.stage)
+                finished = run_study(study, placement, journal, observe, progress.stage)
+        finally:
+            board.close()
+            if journal.events:
+                write_ranking(rank(journal.events), folder / "ranking.csv")
+            else:
+                # nothing was begun: nothing stays that a corrected study file would meet
+                shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+                (folder / "study.yaml").unlink(missing_ok=True)
     finally:
-        board.close()
-        ranking = rank(journal.events)
-        write_ranking(ranking, folder / "ranking.csv")
         journal.close()
     if not finished:
         raise KeyboardInterrupt
+    ranking = rank(journal.events)
     console.print(ranked_table(ranking, baselines(journal.events), study.simulated))
     console.print(f"tensorboard --logdir {folder / 'tensorboard'}", markup=False)
     return 0 if (ranking["state"] == "complete").any() else 1
@@ -98,12 +106,17 @@ def _terminated_as_interrupted() -> Iterator[None]:
 def _open(study: Study, folder: Path, resume: bool) -> Journal:
     """The study's journal, once it is certain that it is this study's."""
     before = folder / "study.yaml"
-    if resume and not before.is_file():
+    if resume and not any(read_events(folder / "journal.jsonl")):
         raise ValueError(f"--resume goes on with an earlier run, there is none in {folder}; leave --resume out")
-    if before.is_file():
-        _same_study(study, load_study(before), folder)
     journal = Journal(folder / "journal.jsonl")
-    save_study(study, before)
+    try:
+        # a start that failed before its first event binds nobody
+        if journal.events and before.is_file():
+            _same_study(study, load_study(before), folder)
+        save_study(study, before)
+    except BaseException:
+        journal.close()
+        raise
     return journal
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +107,69 @@ def test_a_folder_that_no_publication_made_is_not_overwritten(store: Store) -> N
 def test_what_made_an_unknown_artifact_is_an_error_that_names_it(store: Store) -> None:
     with pytest.raises(KeyError, match="no pretrain artifact k9"):
         store.made_from("pretrain", "k9")
+
+
+def test_one_at_a_time_has_the_lease(store: Store) -> None:
+    lease = store.lease("pretrain", "k1")
+    assert lease is not None
+    assert store.lease("pretrain", "k1") is None
+    assert store.lease("pretrain", "k2") is not None
+    lease.release()
+    again = store.lease("pretrain", "k1")
+    assert again is not None
+    # to end what one has no more ends nothing of another's
+    lease.release()
+    assert store.lease("pretrain", "k1") is None
+    again.release()
+    assert not (store.root / "pretrain" / ".k1.lease").exists()
+
+
+HOLD = """
+import sys
+from aar_ray.store import Store
+lease = Store(sys.argv[1]).lease("pretrain", "k1")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_lease_ends_with_the_process_that_holds_it_however_that_ends(store: Store) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(store.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert store.lease("pretrain", "k1") is None
+        holder.kill()
+        holder.wait()
+    assert store.lease("pretrain", "k1") is not None
+
+
+def test_who_waits_for_a_lease_gets_it_when_it_ends(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = store.lease("corpus", "k1")
+    assert lease is not None
+    waited = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            lease.release()
+
+    monkeypatch.setattr("aar_ray.store.time.sleep", sleep)
+    with store.alone("corpus", "k1"):
+        assert len(waited) == 3
+        assert store.lease("corpus", "k1") is None
+    assert store.lease("corpus", "k1") is not None
+
+
+def test_an_artifact_is_as_open_to_others_as_the_umask_says(store: Store) -> None:
+    before = os.umask(0o027)
+    try:
+        with store.publish("pretrain", "k1", MADE_FROM) as folder:
+            (folder / "parts").mkdir()
+            (folder / "parts" / "weights").write_text("17")
+    finally:
+        os.umask(before)
+    artifact = store.root / "pretrain" / "k1"
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (artifact, *artifact.rglob("*"))}
+    assert modes == {"k1": 0o750, "parts": 0o750, "weights": 0o640, "made_from.json": 0o640}

@@ -138,9 +138,13 @@ def _build(stage: str, parts: tuple[Part, ...], study: Study, store: Store) -> C
     key = stage_key(stage, VERSION, made_from)
     cached = store.find(stage, key) is not None
     if not cached:
-        with store.publish(stage, key, made_from) as folder:
-            summary = _write(_stream(parts, study), folder, study.data, key)
-            (folder / SUMMARY).write_text(json.dumps(summary.plain(), indent=1))
+        # of several studies that start at once, one builds it and the others wait
+        with store.alone(stage, key):
+            cached = store.find(stage, key) is not None
+            if not cached:
+                with store.publish(stage, key, made_from) as folder:
+                    summary = _write(_stream(parts, study), folder, study.data, key)
+                    (folder / SUMMARY).write_text(json.dumps(summary.plain(), indent=1))
     folder = store.root / stage / key
     found = json.loads((folder / SUMMARY).read_text())
     windows = sum(source["windows"] for source in found.values())

@@ -6,7 +6,6 @@ import importlib.metadata
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,36 +13,32 @@ from dataclasses import asdict
 from typing import Any
 
 import ray
-import ray.data
-import ray.train
-import ray.train.torch
 from ray import tune
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from aar_ray.config import Settings, Study, dotted, settings_from
+from aar_ray.config import Resources, Settings, Study, dotted, settings_from
 from aar_ray.corpus.labelled import LabelledWindows
-from aar_ray.corpus.shards import Corpus, build_corpus, build_labelled, read_corpus
+from aar_ray.corpus.shards import Corpus, build_corpus, build_labelled
 from aar_ray.corpus.splits import Fold, make_folds, split_warnings
 from aar_ray.search.agenda import Agenda, runs_of, winner
-from aar_ray.search.folds import LOOK_UP_SECONDS, Folds, Stopped, mean_macro_f1
+from aar_ray.search.artifacts import PretrainStage
+from aar_ray.search.failures import Failures
+from aar_ray.search.folds import Folds, Stopped, mean_macro_f1
+from aar_ray.search.garbage import GIGABYTE, collect, remember
+from aar_ray.search.groups import Groups, on_this_node
 from aar_ray.search.journal import Event, Journal, known_trials
 from aar_ray.search.placement import Placement
 from aar_ray.search.proposals import Proposal
 from aar_ray.search.searcher import Emit, JournalSearcher, Recorder
-from aar_ray.search.stages import PretrainStage, Stages
+from aar_ray.search.stages import GivenUp, Stages
 from aar_ray.search.trial import reason_of, run_trial
 from aar_ray.store import Store
-from aar_ray.training.probe import ProbeWindows, probe_windows
-from aar_ray.training.worker import serve_pretraining
+from aar_ray.training.probe import probe_windows
 
 Observer = Callable[[Event], None]
 Say = Callable[[str], None]
 
 TRIAL_FAILURES = 2
 """Times that a trial whose process died is started again."""
-
-GROUP_FAILURES = 20
-"""Times that Ray Train restarts a worker group, spot nodes that go away included."""
 
 PACKAGES = ("aar_ray", "ray", "torch", "optuna", "numpy", "scipy", "scikit-learn")
 
@@ -57,33 +52,28 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
         journal: of the study; what it holds is not done again.
         observe: is told each new event.
         say: is told in words what is being done.
+
+    Raises:
+        RuntimeError: the study cannot go on: trials fail alike, no worker group stays up, the disk is full.
+        OSError: the journal cannot be written.
     """
     store = Store(study.store)
-
-    def emit(event: str, **fields: Any) -> Event:
-        record = journal.append(event, **fields)
-        observe(record)
-        return record
-
+    emit = _Writer(journal, observe)
     with tempfile.TemporaryDirectory(prefix="aar-") as scratch, _threads() as (threads, stopped):
         say("building the corpus")
         corpus = build_corpus(study, store)
         labelled, labelled_corpus = build_labelled(study, store)
         subjects = sorted({*map(str, labelled.subjects), *study.protocol.sealed})
         fold_list = make_folds(subjects, study.protocol, study.seed)
+        remember(store, journal.path)
         emit("study_started", **_beginning(study, corpus, labelled_corpus, labelled, fold_list))
+        _keep_to_budget(study, store, say)
         probe = probe_windows(labelled, fold_list, study.data.normalisation)
         if probe is None:
             say("no linear probe watches pre-training: fewer than two labelled animals are no fold's test animal")
-        stages = _on_this_node(ray.remote(Stages)).remote(
-            str(store.root),
-            PretrainStage(
-                corpus.key,
-                study.data.normalisation,
-                placement.workers,
-                probed={"labelled": labelled_corpus.key, "animals": probe.names} if probe else None,
-            ),
-        )
+        probed = {"labelled": labelled_corpus.key, "animals": probe.names} if probe else None
+        shared = PretrainStage(corpus.key, study.data.normalisation, placement.workers, probed)
+        stages = start_service(store, shared, study.resources)
         folds = Folds(
             folds=fold_list,
             labelled=ray.put(labelled),
@@ -92,31 +82,74 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
             placement=placement,
             stages=stages,
         )
-        groups = None
-        if _trials_to_come(study, journal.events):
+        served, drained = None, threading.Event()
+        if _trials_to_come(as_begun(study, journal.events), journal.events):
             say("starting the worker groups")
-            groups = threads.submit(
-                _watch, _start_groups(study, placement, stages, corpus, probe, scratch), stages, stopped
-            )
-            ray.get(stages.staffed.remote())
+            groups = Groups(placement, corpus, study.data.normalisation, probe, stages, scratch)
+            served = threads.submit(groups.serve, stopped, drained.is_set)
+            groups.wait(say)
         # these need no encoder and fill the processors while the first one is made
         baselines = {
             "random forest": threads.submit(lambda: list(folds.forest(study.seed, stopped))),
             "scratch, trial 0": threads.submit(_scratch, folds, study.reference(), [study.seed], stopped),
         }
         say("searching")
-        stopped_by = _search(study, journal, folds, emit, scratch)
-        if stopped_by is None:
-            return False
-        ray.get(stages.drain.remote())
-        say("training the baselines")
-        if study.search and (best := _winner(study, journal.events)):
-            baselines["scratch, winner"] = threads.submit(_scratch, folds, *best, stopped)
-        _record_baselines(baselines, emit)
-        if groups is not None:
-            groups.result()
+        try:
+            stopped_by = _search(study, journal, folds, emit, drained, scratch)
+            if stopped_by is None:
+                return False
+            _drain(stages, drained)
+            say("training the baselines")
+            if study.search and (best := _winner(study, journal.events)):
+                baselines["scratch, winner"] = threads.submit(_scratch, folds, *best, stopped)
+            _record_baselines(baselines, emit)
+        except GivenUp as error:
+            reason = reason_of(error)
+            emit("study_stopped", reason=reason)
+            raise RuntimeError(f"{reason}; the same command goes on") from None
+        if served is not None:
+            served.result()
         emit("study_finished", stopped_by=stopped_by)
         return True
+
+
+class _Writer:
+    """Writes events into the journal, tells who observes, and keeps the error that Ray Tune would bury in its own."""
+
+    def __init__(self, journal: Journal, observe: Observer) -> None:
+        self._journal, self._observe = journal, observe
+        self.error: Exception | None = None
+
+    def __call__(self, event: str, **fields: Any) -> Event:
+        try:
+            record = self._journal.append(event, **fields)
+            self._observe(record)
+        except Exception as error:
+            self.error = self.error or error
+            raise
+        return record
+
+
+def start_service(store: Store, stage: PretrainStage, resources: Resources) -> Any:
+    """The actor of the stages: where its process dies it begins anew, and calls that were under way are repeated."""
+    actor = on_this_node(ray.remote(Stages), max_restarts=-1, max_task_retries=-1)
+    return actor.remote(str(store.root), stage, resources.store_gigabytes)
+
+
+def _keep_to_budget(study: Study, store: Store, say: Say) -> None:
+    """Make the store fit its disk space, and say so where it cannot."""
+    gigabytes = study.resources.store_gigabytes
+    if gigabytes is None:
+        return
+    collected = collect(store, gigabytes)
+    if collected.left_bytes > gigabytes * GIGABYTE:
+        say(f"resources.store_gigabytes is {gigabytes:g}, and more is needed: {collected}")
+
+
+def _drain(stages: Any, drained: threading.Event) -> None:
+    """No encoder will be asked for any more."""
+    drained.set()
+    ray.get(stages.drain.remote())
 
 
 def _trials_to_come(study: Study, events: Sequence[Event]) -> bool:
@@ -156,17 +189,32 @@ def _beginning(
         },
         "labelled": {"key": labelled_corpus.key, "windows": len(labelled), "summary": labelled_corpus.summary},
         "trials": study.planned_trials,
+        "trial_slots": study.resources.trial_slots,
         "settings": dotted(study.reference()),
         "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
         "warnings": split_warnings(labelled, folds),
     }
 
 
-def _search(study: Study, journal: Journal, folds: Folds, emit: Emit, scratch: str) -> str | None:
-    """Run Ray Tune until no more trials are proposed and all have ended; why it stopped, None if interrupted."""
+def _search(
+    study: Study, journal: Journal, folds: Folds, emit: _Writer, drained: threading.Event, scratch: str
+) -> str | None:
+    """Run Ray Tune until no more trials are proposed and all have ended; why it stopped, None if interrupted.
+
+    Raises:
+        GivenUp: it cannot go on; trials may be unfinished.
+    """
+    failures = Failures()
+
+    def watched(event: str, **fields: Any) -> Event:
+        record = emit(event, **fields)
+        if reason := failures.observe(record):
+            searcher.halt(reason)
+        return record
+
     deadline = None if study.budget.hours is None else time.monotonic() + 3600 * study.budget.hours
-    searcher = JournalSearcher(study, journal.events, emit, deadline)
-    recorder = Recorder(searcher, journal.events, emit, lambda: ray.get(folds.stages.drain.remote()))
+    searcher = JournalSearcher(as_begun(study, journal.events), journal.events, watched, deadline)
+    recorder = Recorder(searcher, journal.events, watched, lambda: _drain(folds.stages, drained))
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(run_trial, folds=folds), tune.PlacementGroupFactory([{"trial_slot": 1}])
@@ -180,74 +228,24 @@ def _search(study: Study, journal: Journal, folds: Folds, emit: Emit, scratch: s
             failure_config=tune.FailureConfig(max_failures=TRIAL_FAILURES),
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    except Exception:
+        if emit.error is not None:
+            raise emit.error from None
+        raise
+    if searcher.halted:
+        raise GivenUp(searcher.stopped_by)
     unfinished = any(trial.state == "running" for trial in known_trials(journal.events))
     return None if unfinished else searcher.stopped_by
 
 
-def _start_groups(
-    study: Study, placement: Placement, stages: Any, corpus: Corpus, probe: ProbeWindows | None, scratch: str
-) -> list[ray.ObjectRef[None]]:
-    """Worker groups, each in a task that ends when the service sends its group home."""
-    dataset = read_corpus(corpus)
-    return [
-        _on_this_node(_run_group).remote(
-            f"group-{number}", placement, dataset, stages, corpus.summary, study.data.normalisation, probe, scratch
-        )
-        for number in range(placement.groups)
-    ]
-
-
-@ray.remote(num_cpus=0, max_retries=0)
-def _run_group(
-    name: str,
-    placement: Placement,
-    dataset: ray.data.Dataset,
-    stages: Any,
-    summary: dict[str, Any],
-    normalisation: str,
-    probe: ProbeWindows | None,
-    scratch: str,
-) -> None:
-    resources = {"CPU": placement.worker_cpus}
-    if placement.worker_gpus:
-        resources["GPU"] = placement.worker_gpus
-    trainer = ray.train.torch.TorchTrainer(
-        serve_pretraining,
-        train_loop_config={
-            "service": stages,
-            "group": name,
-            "summary": summary,
-            "normalisation": normalisation,
-            "probe": probe,
-            "threads": int(placement.worker_cpus),
-        },
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=placement.workers, use_gpu=bool(placement.worker_gpus), resources_per_worker=resources
-        ),
-        run_config=ray.train.RunConfig(
-            # a name that was used before would make Ray Train go on with the old run
-            name=f"{name}-{uuid.uuid4().hex}",
-            storage_path=scratch,
-            failure_config=ray.train.FailureConfig(max_failures=GROUP_FAILURES),
-        ),
-        datasets={"corpus": dataset},
-    )
-    trainer.fit()
-
-
-def _watch(groups: Sequence[ray.ObjectRef[None]], stages: Any, stopped: Stopped) -> None:
-    """Wait until all groups have gone home; those who wait for an encoder are told when one ends otherwise.
-
-    Told from here, since a group whose process was killed cannot say so.
-    """
-    waiting = list(groups)
-    while waiting and not stopped():
-        ended, waiting = ray.wait(waiting, timeout=LOOK_UP_SECONDS)
-        try:
-            ray.get(ended)
-        except ray.exceptions.RayError as error:
-            ray.get(stages.group_broke.remote(f"a worker group ended: {reason_of(error)}"))
+def as_begun(study: Study, events: Sequence[Event]) -> Study:
+    """The study with the trial slots of its first start, on which its proposals depend: they stay what they were."""
+    slots = next((event.get("trial_slots") for event in events if event["event"] == "study_started"), None)
+    if slots is None or slots == study.resources.trial_slots:
+        return study
+    return study.model_copy(update={"resources": study.resources.model_copy(update={"trial_slots": slots})})
 
 
 def _scratch(folds: Folds, settings: Settings, seeds: Sequence[int], stopped: Stopped) -> list[dict[str, Any]]:
@@ -277,9 +275,3 @@ def _record_baselines(baselines: Mapping[str, Future[list[dict[str, Any]]]], emi
             seconds=sum(fold["seconds"] for fold in folds),
             folds=folds,
         )
-
-
-def _on_this_node(remote: Any) -> Any:
-    """Schedule where the study runs, which has the disk, without a processor of its own."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return remote.options(num_cpus=0, scheduling_strategy=here)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -70,24 +71,42 @@ class Folds:
         seed = made_from["seed"]
         everything = [{**made_from, "fold": asdict(fold)} for fold in self.folds]
         keys = [stage_key(stage, version, one) for one in everything]
-        found = ray.get([self.stages.found.remote(key) for key in keys])
         placement = self.placement
         # a trial sits in its own placement group, which has room for nothing else
         task = task.options(num_cpus=placement.fold_cpus, num_gpus=placement.fold_gpus, scheduling_strategy="DEFAULT")
+        claimer = uuid.uuid4().hex
+        unclaimed = dict(zip(keys, range(len(keys)), strict=True))
         waiting: dict[Any, int] = {}
-        for number, fold in enumerate(self.folds):
-            if found[number] is not None:
-                yield _event(fold, seed, keys[number], found[number], cached=True)
-            else:
-                waiting[task.remote(self.labelled, fold, self.normalisation, seed, placement, *arguments)] = number
-        while waiting and not stopped():
-            ended, _ = ray.wait(list(waiting), timeout=LOOK_UP_SECONDS)
-            if not ended:
-                continue
-            number = waiting.pop(ended[0])
-            outcome = ray.get(ended[0])
-            ray.get(self.stages.keep.remote(keys[number], everything[number], outcome))
-            yield _event(self.folds[number], seed, keys[number], outcome["result"], cached=False)
+        try:
+            while (unclaimed or waiting) and not stopped():
+                # what another trial or study makes now is waited for; claims on what is made here are renewed
+                making = [keys[number] for number in waiting.values()]
+                states = ray.get(self.stages.claim.remote([*unclaimed, *making], claimer))
+                for key in [key for key in unclaimed if states[key]]:
+                    number = unclaimed.pop(key)
+                    fold = self.folds[number]
+                    if states[key] is True:
+                        ref = task.remote(self.labelled, fold, self.normalisation, seed, placement, *arguments)
+                        waiting[ref] = number
+                    else:
+                        yield _event(fold, seed, key, states[key], cached=True)
+                ended = _first_ended(waiting) if waiting else None
+                if ended is None:
+                    if unclaimed and not waiting:
+                        time.sleep(LOOK_UP_SECONDS)
+                    continue
+                number = waiting.pop(ended)
+                outcome = ray.get(ended)
+                ray.get(self.stages.keep.remote(keys[number], everything[number], outcome))
+                yield _event(self.folds[number], seed, keys[number], outcome["result"], cached=False)
+        finally:
+            self.stages.release.remote(keys, claimer)
+
+
+def _first_ended(waiting: Mapping[Any, int]) -> Any | None:
+    """One of the tasks that has ended, or None after some time."""
+    ended, _ = ray.wait(list(waiting), timeout=LOOK_UP_SECONDS)
+    return ended[0] if ended else None
 
 
 def _event(fold: Fold, seed: int, key: str, result: dict[str, Any], *, cached: bool) -> dict[str, Any]:

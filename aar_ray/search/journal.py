@@ -9,13 +9,16 @@ One event a line, as JSON. A line that a kill has torn is dropped when the study
 - `pretrain_collapsed`: trial, key, epoch, reason; once, after the first epoch whose embeddings are not spread
 - `pretrained`: trial, key, seconds, cached
 - `fold_finished`: trial, fold, validation, key, cached, seconds, result
-- `trial_finished`: trial, state (complete or failed), macro_f1, reason
+- `trial_finished`: trial, state (complete or failed), macro_f1, reason, encoder (key, if it failed to get it)
+- `trial_retried`: trial (one that failed and runs again)
 - `baseline_finished`: name, macro_f1, seconds, folds
+- `study_stopped`: reason (it could not go on)
 - `study_finished`: stopped_by
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -23,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from aar_ray.search.proposals import Known
 from aar_ray.search.space import hashable
@@ -42,11 +45,12 @@ class Journal:
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._file: IO[bytes] = path.open("ab+")
+        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.close()
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._descriptor)
+            self._descriptor = -1
             raise RuntimeError(
                 f"{path} is being written by another run of this study; wait for it or stop it"
             ) from error
@@ -54,24 +58,41 @@ class Journal:
         self._drop_torn_line()
 
     def append(self, event: str, **fields: Any) -> Event:
-        """Write an event, with the time, so that it outlives a kill of this process or a power cut."""
+        """Write an event, with the time, so that it outlives a kill of this process or a power cut.
+
+        Raises:
+            OSError: it could not be written whole, as on a full disk; the journal is as it was before.
+        """
         record: Event = {"event": event, "at": datetime.now(UTC).isoformat(timespec="milliseconds"), **fields}
-        self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+        before = os.fstat(self._descriptor).st_size
+        try:
+            written = 0
+            while written < len(line):
+                written += os.write(self._descriptor, line[written:])
+            os.fsync(self._descriptor)
+        except OSError as error:
+            os.ftruncate(self._descriptor, before)
+            raise OSError(error.errno, f"{error.strerror}; the same command goes on", str(self.path)) from error
         self.events.append(record)
         return record
 
     def close(self) -> None:
-        """Give up the lock."""
-        self._file.close()
+        """Give up the lock; a journal in which nothing was ever written leaves no file."""
+        if self._descriptor < 0:
+            return
+        if not os.fstat(self._descriptor).st_size:
+            self.path.unlink(missing_ok=True)
+            # a folder that holds anything else stays
+            with contextlib.suppress(OSError):
+                self.path.parent.rmdir()
+        os.close(self._descriptor)
+        self._descriptor = -1
 
     def _drop_torn_line(self) -> None:
-        self._file.seek(0)
-        text = self._file.read()
-        whole = text.rfind(b"\n") + 1
-        if whole != len(text):
-            self._file.truncate(whole)
+        whole = self.path.read_bytes().rfind(b"\n") + 1
+        if whole != os.fstat(self._descriptor).st_size:
+            os.ftruncate(self._descriptor, whole)
 
 
 def read_events(path: Path) -> Iterator[Event]:
@@ -94,4 +115,6 @@ def known_trials(events: Sequence[Event]) -> list[Known]:
         elif event["event"] == "trial_finished":
             begun = trials[event["trial"]]
             trials[event["trial"]] = replace(begun, state=event["state"], macro_f1=event["macro_f1"])
+        elif event["event"] == "trial_retried":
+            trials[event["trial"]] = replace(trials[event["trial"]], state="running", macro_f1=None)
     return [trials[number] for number in sorted(trials)]

@@ -30,9 +30,17 @@ class JournalSearcher(Searcher):
         self._again = [number for number, trial in enumerate(known_trials(events)) if trial.state == "running"]
         self.stopped_by: str | None = None
         """Why no more trials begin; None while they do."""
+        self.halted = False
+        """Whether the study cannot go on."""
+
+    def halt(self, reason: str) -> None:
+        """Begin no trial any more; those that run come to their end."""
+        self.halted, self.stopped_by = True, reason
 
     def suggest(self, trial_id: str) -> dict[str, Any] | Any:
         """Settings of the next trial; None while results are waited for; FINISHED at the end."""
+        if self.halted:
+            return Searcher.FINISHED
         if self._again:
             return self._config(self._again.pop(0))
         known = known_trials(self._events)
@@ -88,11 +96,19 @@ class Recorder(Callback):
     ) -> None:
         self._searcher, self._emit, self._drain = searcher, emit, drain
         self._events = events
-        self._seen = {_identity(event) for event in events}
+        self._seen: set[tuple[Any, ...]] = set()
+        for event in events:
+            self._seen.add(_identity(event))
+            if event["event"] == "trial_retried":
+                # it may end once more
+                self._seen.discard(("trial_finished", event["trial"], None, None))
         self._served: set[int] = set()
 
     def on_trial_result(self, *, result: dict[str, Any], **_: Any) -> None:  # type: ignore[override]
         event = dict(result["journal"])
+        if event["event"] == "trial_given_up":
+            self._searcher.halt(event["reason"])
+            return
         if event["event"] in ("pretrained", "trial_finished"):
             self._served.add(event["trial"])
         # a trial that Tune starts again after its process died reports once more what it reported before

@@ -1,54 +1,50 @@
 """The service that makes each stage's artifact once: an actor beside the store, without processors of its own.
 
 Trials ask it for encoders; worker groups take the pre-trains from it. One key is one pre-train, however many trials
-wait for it. It alone writes the store, so that only its node needs the disk.
+wait for it, in this study or in another one on the same store. It alone writes the store, so that only its node needs
+the disk. It keeps nothing that cannot be asked again: Ray starts it anew where its process dies, repeats the calls that
+were under way, and each call brings what it is about.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
+import contextlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import safetensors.torch
 from torch import Tensor
 
-from aar_ray.config import Settings, settings_from
-from aar_ray.store import Store, stage_key
-from aar_ray.training import pretrain as pretraining
-from aar_ray.training.pretrain import Checkpoint, pretrain_settings
+from aar_ray.config import settings_from
+from aar_ray.search.artifacts import Artifacts, DiskFull, PretrainStage
+from aar_ray.search.claims import Claims
+from aar_ray.store import LOOK_UP_SECONDS, Lease, Store
+from aar_ray.training.pretrain import Checkpoint
 
 ATTEMPTS = 3
 """Times that a pre-train is handed out before a group that dies with it is taken to be its doing."""
 
 
-@dataclass(frozen=True)
-class PretrainStage:
-    """What every pre-train of a study has in common."""
+class GivenUp(Exception):
+    """The study cannot go on for a reason outside its trials; these stay unfinished, and the next start ends them."""
 
-    corpus: str
-    """Key of the corpus."""
-    normalisation: str
-    workers: int
-    """Of a group: another number deals the windows out differently."""
-    probed: Mapping[str, Any] | None = None
-    """Labelled windows by which pre-trains are watched: key of the labelled corpus, and the animals."""
 
-    def key(self, settings: Settings, seed: int, epochs: int | None = None) -> str:
-        """Key of the encoder after `epochs`, those of the settings if none are given."""
-        values = pretrain_settings(settings)
-        if epochs is not None:
-            values["pretrain.epochs"] = epochs
-        # what no probe looks at does not depend on labels
-        probed = self.probed if values["pretrain.probe_every"] else None
-        made_from = {**self.__dict__, "probed": probed, "seed": seed, "settings": values}
-        return stage_key("pretrain", pretraining.VERSION, made_from)
+class Signal:
+    """Wakes all who wait for it, each time that it is given."""
+
+    def __init__(self) -> None:
+        self._given = asyncio.Event()
+
+    def give(self) -> None:
+        self._given.set()
+        self._given = asyncio.Event()
+
+    async def wait(self, seconds: float | None = None) -> None:
+        """Until it is given, or for some seconds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._given.wait(), seconds)
 
 
 @dataclass
@@ -59,33 +55,47 @@ class Job:
     settings: dict[str, Any]
     seed: int
     epochs: int
-    state: Literal["queued", "running", "done", "failed"] = "queued"
+    state: Literal["queued", "running", "done", "failed", "given up"] = "queued"
     cached: bool = False
     history: list[dict[str, float]] = field(default_factory=list)
     applied: dict[str, Any] = field(default_factory=dict)
-    resume: bytes | None = None
     reason: str | None = None
     attempts: int = 0
     group: str | None = None
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    lease: Lease | None = None
+    """Held while it runs."""
+    changed: Signal = field(default_factory=Signal)
 
-    def notify(self) -> None:
-        """Wake all who wait for news."""
-        self.changed.set()
-        self.changed = asyncio.Event()
+    def ends(self, state: Literal["queued", "done", "failed", "given up"], reason: str | None = None) -> None:
+        """No group has it any more."""
+        self.state, self.reason, self.group = state, reason, None
+        if self.lease is not None:
+            self.lease.release()
+            self.lease = None
+        self.changed.give()
 
 
 class Stages:
-    """Hands out pre-trains and keeps their results; a Ray actor, all of whose methods are coroutines."""
+    """Hands out pre-trains and keeps their results; a Ray actor, all of whose methods are coroutines.
 
-    def __init__(self, store: str, stage: PretrainStage) -> None:
+    Args:
+        store: folder of the artifacts.
+        stage: what the study's pre-trains share.
+        gigabytes: disk space that the store may take, kept to by removing what no ranking needs; None for all there is.
+    """
+
+    def __init__(self, store: str, stage: PretrainStage, gigabytes: float | None = None) -> None:
         self.store, self.stage = Store(store), stage
+        self.artifacts = Artifacts(self.store, stage, gigabytes)
+        self.claims = Claims(self.store, "finetune")
         self.jobs: dict[str, Job] = {}
         self.queue: deque[Job] = deque()
-        self.work = asyncio.Condition()
+        self.work = Signal()
+        self.turns: dict[str, int] = {}
         self.no_more = False
         self.up = asyncio.Event()
-        self.broken: str | None = None
+        self.gave_up: str | None = None
+        self.epochs_done = 0
 
     # --- asked by trials ---
 
@@ -93,26 +103,29 @@ class Stages:
         """Ask for the encoder of these settings and this seed; returns its key. Asking twice is asking once."""
         resolved = settings_from(settings)
         key = self.stage.key(resolved, seed)
-        if key in self.jobs:
-            return key
-        job = Job(key, settings, seed, resolved.pretrain.epochs)
-        self.jobs[key] = job
-        if found := self._checkpoint(key):
-            job.state, job.cached, job.history, job.applied = "done", True, found.history, found.applied
-        elif self.broken:
-            job.state, job.reason = "failed", self.broken
-        else:
-            job.resume = self._earlier(resolved, seed)
-            async with self.work:
+        if key not in self.jobs:
+            job = self.jobs[key] = Job(key, settings, seed, resolved.pretrain.epochs)
+            if self.gave_up:
+                job.ends("given up", self.gave_up)
+            elif not self._is_there(job):
                 self.queue.append(job)
-                self.work.notify()
+                self.work.give()
         return key
 
     async def news(self, key: str, epoch: int) -> dict[str, Any]:
-        """Wait until there is more than `epoch` epochs, or an end: records, state, reason, cached, applied."""
+        """Wait until there is more than `epoch` epochs, or an end: records, state, reason, cached, applied.
+
+        The state is `unknown` where this process was not asked for the encoder: one before it was.
+        """
+        if key not in self.jobs:
+            return {"records": [], "state": "unknown", "reason": None, "cached": False, "applied": {}}
         job = self.jobs[key]
         while len(job.history) <= epoch and job.state in ("queued", "running"):
-            await job.changed.wait()
+            await job.changed.wait(LOOK_UP_SECONDS if job.state == "queued" else None)
+            self.claims.drop_stale()
+            # another study may have made it meanwhile
+            if job.state == "queued" and self._is_there(job):
+                self.queue.remove(job)
         return {
             "records": job.history[epoch:],
             "state": job.state,
@@ -123,75 +136,94 @@ class Stages:
 
     async def encoder(self, key: str) -> dict[str, Tensor]:
         """Weights of E_T."""
-        checkpoint = self._checkpoint(key)
+        checkpoint = self.artifacts.checkpoint(key)
         if checkpoint is None:
             raise KeyError(f"no pre-trained encoder {key} in {self.store.root}")
         return checkpoint.encoder()
 
-    async def found(self, key: str) -> dict[str, Any] | None:
-        """The result of a fine-tuning that has been done before, or None."""
-        folder = self.store.find("finetune", key)
-        return None if folder is None else json.loads((folder / "result.json").read_text())
+    async def claim(self, keys: Sequence[str], claimer: str) -> dict[str, dict[str, Any] | bool]:
+        """Of each fine-tuning the result where it is done, else whether the claimer is the one to do it.
+
+        To be called again and again while it is being done: a claim that is not renewed is free for others.
+        """
+        self.claims.drop_stale()
+        states: dict[str, dict[str, Any] | bool] = {}
+        for key in keys:
+            states[key] = self.artifacts.result(key) or self.claims.claim(key, claimer)
+            if states[key] is True and (result := self.artifacts.result(key)):
+                # published between the two looks
+                self.claims.release(key)
+                states[key] = result
+        return states
+
+    async def release(self, keys: Sequence[str], claimer: str) -> None:
+        """The claimer does not do them any more."""
+        for key in keys:
+            self.claims.release(key, claimer)
 
     async def keep(self, key: str, made_from: dict[str, Any], outcome: dict[str, Any]) -> None:
-        """Publish a fine-tuning: `result` (plain data), and where there are any `probabilities` and `model`."""
-        with self.store.publish("finetune", key, made_from) as folder:
-            (folder / "result.json").write_text(json.dumps(outcome["result"]))
-            if "model" in outcome:
-                safetensors.torch.save_file(outcome["model"], folder / "model.safetensors")
-                np.save(folder / "probabilities.npy", outcome["probabilities"])
+        """Publish a fine-tuning: `result` (plain data), and where there are any `probabilities` and `model`.
+
+        Raises:
+            GivenUp: the disk is full.
+        """
+        with self._disk():
+            self.artifacts.publish_finetuning(key, made_from, outcome)
+        self.claims.release(key)
 
     # --- asked by worker groups ---
 
     async def take(self, group: str) -> dict[str, Any] | None:
         """Wait for a pre-train; None when no more will come. A group that has been restarted gets its own back."""
         self.up.set()
-        async with self.work:
-            for job in self.jobs.values():
-                if job.state == "running" and job.group == group:
-                    self._put_back(job)
-            while not self.queue:
-                if self.no_more:
-                    return None
-                await self.work.wait()
-            job = self.queue.popleft()
-            job.state, job.group = "running", group
-            job.attempts += 1
-        return {"key": job.key, "settings": job.settings, "seed": job.seed, "resume": job.resume}
+        turn = self.turns[group] = self.turns.get(group, 0) + 1
+        self._take_back(group)
+        while self.turns[group] == turn and not self.gave_up:
+            if job := self._next_free():
+                job.state, job.group = "running", group
+                job.attempts += 1
+                resume = self.artifacts.earlier(settings_from(job.settings), job.seed)
+                return {"key": job.key, "settings": job.settings, "seed": job.seed, "resume": resume}
+            if self.no_more and not self.queue:
+                return None
+            # what is queued and not free is being made by another study
+            await self.work.wait(LOOK_UP_SECONDS if self.queue else None)
+        # the group was killed while it waited, and has asked again since
+        return None
 
-    async def advanced(self, group: str, key: str, data: bytes) -> None:
-        """An epoch is done; the last one's checkpoint becomes the artifact."""
-        job = self.jobs[key]
-        if job.group != group or job.state != "running":
-            return
+    async def advanced(self, group: str, job: Mapping[str, Any], data: bytes) -> None:
+        """An epoch of a pre-train that the group took is done; the last one's checkpoint becomes the artifact."""
         checkpoint = Checkpoint.from_bytes(data)
-        job.history, job.applied, job.resume = checkpoint.history, checkpoint.applied, data
-        if checkpoint.epoch < job.epochs:
-            self._write_running(key, data)
-        else:
-            made_from = {**self.stage.__dict__, "seed": job.seed, "settings": job.settings}
-            with self.store.publish("pretrain", key, made_from) as folder:
-                (folder / "checkpoint.pt").write_bytes(data)
-            self._running_file(key).unlink(missing_ok=True)
-            job.state, job.resume = "done", None
-        job.notify()
+        known = await self._running(group, job)
+        if known is None:
+            return
+        with contextlib.suppress(GivenUp), self._disk():
+            if checkpoint.epoch < known.epochs:
+                self.artifacts.keep_running(known.key, data)
+            else:
+                self.artifacts.publish_checkpoint(known.key, known.settings, known.seed, data)
+            self.epochs_done += 1
+            known.history, known.applied = checkpoint.history, checkpoint.applied
+            if checkpoint.epoch < known.epochs:
+                known.changed.give()
+            else:
+                known.ends("done")
 
-    async def failed(self, group: str, key: str, reason: str) -> None:
-        """A pre-train cannot be done with its settings."""
-        job = self.jobs[key]
-        if job.group == group:
-            job.state, job.reason = "failed", reason
-            job.notify()
+    async def failed(self, group: str, job: Mapping[str, Any], reason: str, *, again: bool = False) -> None:
+        """A pre-train cannot be done with its settings.
 
-    async def group_broke(self, reason: str) -> None:
-        """A group will not come back: what waits for an encoder fails, and so does what will."""
-        self.broken = reason
-        self.up.set()
-        for job in self.jobs.values():
-            if job.state in ("queued", "running"):
-                job.state, job.reason = "failed", reason
-                job.notify()
-        self.queue.clear()
+        Args:
+            group: that took it.
+            job: as `take` gave it.
+            reason: in one line.
+            again: whether the group dies of it, as it must where its workers may have failed one by one: the pre-train
+                is then tried again a few times.
+        """
+        if known := await self._running(group, job):
+            if again:
+                known.reason = reason
+            else:
+                known.ends("failed", reason)
 
     # --- asked by the study ---
 
@@ -201,42 +233,85 @@ class Stages:
 
     async def drain(self) -> None:
         """No trial will ask for another encoder: groups go home when the queue is empty."""
-        async with self.work:
-            self.no_more = True
-            self.work.notify_all()
+        self.no_more = True
+        self.work.give()
 
-    def _put_back(self, job: Job) -> None:
-        """Its group died with it and has come back."""
-        if job.attempts >= ATTEMPTS:
-            job.state, job.reason = "failed", f"its worker group died {ATTEMPTS} times while it ran"
-        else:
-            job.state = "queued"
-            self.queue.appendleft(job)
-        job.notify()
+    async def group_ended(self, group: str) -> int:
+        """A group will not come back: what it had is for another one. Returns the epochs done so far by all."""
+        self.turns[group] = self.turns.get(group, 0) + 1
+        self._take_back(group)
+        return self.epochs_done
 
-    def _checkpoint(self, key: str) -> Checkpoint | None:
-        folder = self.store.find("pretrain", key)
-        return None if folder is None else Checkpoint.from_bytes((folder / "checkpoint.pt").read_bytes())
+    async def give_up(self, reason: str) -> None:
+        """The study cannot go on: what waits for an encoder is told so, and so is what will."""
+        self._give_up(reason)
 
-    def _earlier(self, settings: Settings, seed: int) -> bytes | None:
-        """The furthest checkpoint that this pre-train may go on from: its own, interrupted, or a shorter one's."""
-        candidates = []
-        for epochs in range(settings.pretrain.epochs, 0, -1):
-            key = self.stage.key(settings, seed, epochs)
-            if folder := self.store.find("pretrain", key):
-                candidates.append((folder / "checkpoint.pt").read_bytes())
-                break
-        running = self._running_file(self.stage.key(settings, seed))
-        if running.is_file():
-            candidates.append(running.read_bytes())
-        return max(candidates, key=lambda data: Checkpoint.from_bytes(data).epoch, default=None)
+    async def reason_to_give_up(self) -> str | None:
+        """Why the study cannot go on; None while it can."""
+        return self.gave_up
 
-    def _running_file(self, key: str) -> Path:
-        return self.store.root / "pretrain" / f".{key}.pt"
+    # --- pre-trains ---
 
-    def _write_running(self, key: str, data: bytes) -> None:
-        path = self._running_file(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(".writing")
-        scratch.write_bytes(data)
-        os.replace(scratch, path)
+    def _next_free(self) -> Job | None:
+        """The first pre-train in the queue that no other study makes; it is ours then."""
+        for job in list(self.queue):
+            if self._is_there(job):
+                self.queue.remove(job)
+            elif lease := self.store.lease("pretrain", job.key):
+                self.queue.remove(job)
+                job.lease = lease
+                if not self._is_there(job):
+                    return job
+        return None
+
+    async def _running(self, group: str, job: Mapping[str, Any]) -> Job | None:
+        """The pre-train that a group reports of; None where the group does not have it any more.
+
+        One that this process does not know was handed out by one before it.
+        """
+        if job["key"] not in self.jobs:
+            await self.request(job["settings"], job["seed"])
+        known = self.jobs[job["key"]]
+        if known.state == "queued" and not known.attempts and (lease := self.store.lease("pretrain", known.key)):
+            self.queue.remove(known)
+            known.state, known.group, known.lease, known.attempts = "running", group, lease, 1
+        return known if known.state == "running" and known.group == group else None
+
+    def _take_back(self, group: str) -> None:
+        """The group died with what it had."""
+        for job in self.jobs.values():
+            if job.state == "running" and job.group == group:
+                if job.attempts >= ATTEMPTS:
+                    cause = f": {job.reason}" if job.reason else ""
+                    job.ends("failed", f"its worker group died {ATTEMPTS} times while it ran{cause}")
+                else:
+                    job.ends("queued", job.reason)
+                    self.queue.appendleft(job)
+                    self.work.give()
+
+    def _is_there(self, job: Job) -> bool:
+        """Whether the artifact is in the store; the job is done then."""
+        found = self.artifacts.checkpoint(job.key)
+        if found is None:
+            return False
+        job.cached, job.history, job.applied = True, found.history, found.applied
+        job.ends("done")
+        return True
+
+    def _give_up(self, reason: str) -> None:
+        self.gave_up = self.gave_up or reason
+        self.up.set()
+        self.queue.clear()
+        for job in self.jobs.values():
+            if job.state in ("queued", "running"):
+                job.ends("given up", self.gave_up)
+        self.work.give()
+
+    @contextlib.contextmanager
+    def _disk(self) -> Iterator[None]:
+        """A full disk is nobody's doing: the study stops, and goes on when there is room."""
+        try:
+            yield
+        except DiskFull as full:
+            self._give_up(str(full))
+            raise GivenUp(str(full)) from None

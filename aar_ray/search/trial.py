@@ -14,11 +14,16 @@ from ray import tune
 from aar_ray.config import settings_from
 from aar_ray.method.diagnostics import collapse
 from aar_ray.search.folds import Folds, mean_macro_f1
+from aar_ray.search.stages import GivenUp
 from aar_ray.training.applied import check_applied
 
 
 class TrialFailed(Exception):
     """The trial cannot be done, for a reason that lies in its settings or in the cluster."""
+
+    def __init__(self, reason: str, encoder: str) -> None:
+        super().__init__(reason)
+        self.encoder = encoder
 
 
 def run_trial(config: Mapping[str, Any], *, folds: Folds) -> None:
@@ -32,9 +37,13 @@ def run_trial(config: Mapping[str, Any], *, folds: Folds) -> None:
     try:
         for event in _events(config["settings"], config["seed"], folds):
             tune.report({"journal": {"trial": number, **event}})
+    except GivenUp as error:
+        # not the trial's doing: it has no end in the journal, and the next start of the study begins it again
+        tune.report({"journal": {"event": "trial_given_up", "trial": number, "reason": str(error)}})
     except Exception as error:
         # recorded with its reason; the study goes on
-        _end(number, "failed", None, reason_of(error))
+        end = {"event": "trial_finished", "state": "failed", "macro_f1": None, "reason": reason_of(error)}
+        tune.report({"journal": {"trial": number, **end, "encoder": getattr(error, "encoder", None)}})
 
 
 def _events(settings: Mapping[str, Any], seed: int, folds: Folds) -> Iterator[dict[str, Any]]:
@@ -58,28 +67,19 @@ def _pretrained(settings: Mapping[str, Any], seed: int, stages: Any) -> Generato
             reason = collapse(record)
             if reason and not any(map(collapse, records[:-1])):
                 yield {"event": "pretrain_collapsed", "key": key, "epoch": len(records), "reason": reason}
+        if news["state"] == "unknown":
+            # the service was killed and has begun anew
+            ray.get(stages.request.remote(dict(settings), seed))
+        if news["state"] == "given up":
+            raise GivenUp(news["reason"])
         if news["state"] == "failed":
-            raise TrialFailed(f"pre-training: {news['reason']}")
+            raise TrialFailed(f"pre-training: {news['reason']}", key)
         if news["state"] == "done":
             check_applied(settings, news["applied"], stage="pre-training")
             break
     seconds = sum(record["seconds"] for record in records)
     yield {"event": "pretrained", "key": key, "seconds": seconds, "cached": news["cached"]}
     return key
-
-
-def _end(number: int, state: str, macro_f1: float | None, reason: str | None) -> None:
-    tune.report(
-        {
-            "journal": {
-                "event": "trial_finished",
-                "trial": number,
-                "state": state,
-                "macro_f1": macro_f1,
-                "reason": reason,
-            }
-        }
-    )
 
 
 def reason_of(error: Exception) -> str:

@@ -30,9 +30,9 @@ class PretrainService(Protocol):
     take: Any
     """(group) -> {"key", "settings", "seed", "resume": bytes | None}, or None to go home."""
     advanced: Any
-    """(group, key, checkpoint bytes) -> None, after each epoch."""
+    """(group, what `take` gave, checkpoint bytes) -> None, after each epoch."""
     failed: Any
-    """(group, key, reason) -> None."""
+    """(group, what `take` gave, reason, again=whether the group dies of it) -> None."""
 
 
 def serve_pretraining(config: Mapping[str, Any]) -> None:
@@ -55,10 +55,10 @@ def serve_pretraining(config: Mapping[str, Any]) -> None:
         job = _next_job(service, config["group"], rank, workers)
         if job is None:
             return
-        key = job["key"]
+        resume = job.pop("resume")
 
-        def advanced(checkpoint: Checkpoint, key: str = key) -> None:
-            ray.get(service.advanced.remote(config["group"], key, checkpoint.to_bytes()))
+        def advanced(checkpoint: Checkpoint, job: dict[str, Any] = job) -> None:
+            ray.get(service.advanced.remote(config["group"], job, checkpoint.to_bytes()))
 
         try:
             pretrain(
@@ -68,13 +68,21 @@ def serve_pretraining(config: Mapping[str, Any]) -> None:
                 rank=rank,
                 workers=workers,
                 probe=probe,
-                resume=Checkpoint.from_bytes(job["resume"]) if job["resume"] else None,
+                resume=Checkpoint.from_bytes(resume) if resume else None,
                 on_epoch=advanced,
             )
         except (Diverged, ValueError) as error:
             # every worker sees the same loss and the same settings, so all of them are here and go on together
             if rank == 0:
-                ray.get(service.failed.remote(config["group"], key, str(error)))
+                ray.get(service.failed.remote(config["group"], job, str(error)))
+        except RuntimeError as error:
+            # out of memory and the like; other workers may not be here and wait for this one, so a group of several
+            # has to begin again
+            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            ray.get(service.failed.remote(config["group"], job, reason, again=workers > 1))
+            if workers > 1:
+                raise
+            torch.cuda.empty_cache()
 
 
 def _next_job(service: PretrainService, group: str, rank: int, workers: int) -> dict[str, Any] | None:

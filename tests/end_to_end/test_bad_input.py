@@ -285,3 +285,18 @@ def test_what_only_reading_shows_is_named_with_its_line_and_loses_nothing(
     Journal(journal).close()
     # the corpus that could be built stays, of the broken one nothing
     assert not list((begun.folder / "store").glob("labelled/*/*"))
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_start_that_fails_leaves_nothing_that_the_next_one_meets(
+    farm: Farm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    farm.study["resources"]["pretrain"] = {"cpus_per_worker": 64}
+    assert farm.command() == 1
+    assert "64 CPU" in capsys.readouterr().err
+    assert farm.contents() == {}
+    del farm.study["resources"]["pretrain"]
+    farm.spoil("Dora", 1200, "y", "n/k")
+    assert farm.command() == 1
+    assert "Dora.csv:1202" in capsys.readouterr().err
+    assert list(farm.results.rglob("*")) == []

@@ -74,8 +74,10 @@ def execute(study: Study, folder: Path) -> Outcome:
 
 
 def everything_in(folder: Path) -> dict[str, int]:
-    """Files below a folder and when they were written."""
-    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    """Artifacts' files below a store and when they were written."""
+    return {
+        str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.glob("[!.]*/**/*") if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,10 @@ from training.toy import CLASSES, herd, tiny
 
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.corpus.splits import Fold
+from aar_ray.search.artifacts import PretrainStage
 from aar_ray.search.folds import Folds, mean_macro_f1
 from aar_ray.search.placement import Placement
-from aar_ray.search.stages import PretrainStage, Stages
+from aar_ray.search.stages import Stages
 
 ANIMALS = ("animal 1", "animal 2", "animal 3")
 FOLDS = tuple(

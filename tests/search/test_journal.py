@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,3 +53,33 @@ def test_a_trial_without_an_end_is_running(tmp_path: Path) -> None:
         {"event": "trial_finished", "trial": 0, "state": "failed", "macro_f1": None, "reason": "NaN"},
     ]
     assert [trial.state for trial in known_trials(events)] == ["failed", "running"]
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """As on a full disk: a write is cut off at some bytes, and the next one fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_an_event_that_does_not_fit_on_the_disk_leaves_the_journal_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    journal.append("trial_started", trial=0, settings={})
+    before = path.read_bytes()
+    with files_of_at_most(len(before) + 20), pytest.raises(OSError, match="the same command goes on"):
+        journal.append("trial_finished", trial=0, state="complete", macro_f1=0.5)
+    assert path.read_bytes() == before
+    assert [event["event"] for event in journal.events] == ["trial_started"]
+    journal.append("trial_finished", trial=0, state="complete", macro_f1=0.5)
+    journal.close()
+    assert [event["event"] for event in read_events(path)] == ["trial_started", "trial_finished"]
+
+
+def test_a_journal_in_which_nothing_was_written_leaves_nothing(tmp_path: Path) -> None:
+    Journal(tmp_path / "results" / "journal.jsonl").close()
+    assert list(tmp_path.iterdir()) == []

@@ -267,3 +267,31 @@ def test_a_trial_that_had_ended_before_its_process_died_keeps_its_end() -> None:
     run.finish(0, 0.5)
     run.recorder.on_trial_error(trial=DeadTrial(0))
     assert [event["state"] for event in run.events if event["event"] == "trial_finished"] == ["complete"]
+
+
+def test_a_trial_that_is_given_up_ends_the_search_and_stays_unfinished() -> None:
+    run = Run(study_of(trials=9, slots=3))
+    run.suggest()
+    run.suggest()
+    run.report("trial_given_up", 0, reason="the disk is full")
+    run.finish(1)
+    assert run.suggest() == Searcher.FINISHED
+    assert (run.searcher.halted, run.searcher.stopped_by) == (True, "the disk is full")
+    again = Run(study_of(trials=9, slots=3), list(run.events))
+    assert again.suggest()["trial"] == 0
+
+
+def test_a_failed_trial_that_is_retried_runs_and_ends_once_more() -> None:
+    run = Run(study_of(trials=2))
+    configs = [run.suggest(), run.suggest()]
+    run.finish(0, None)
+    run.finish(1)
+    run.emit("trial_retried", trial=0)
+    again = Run(study_of(trials=2), list(run.events))
+    assert [again.suggest(), again.suggest()] == [configs[0], Searcher.FINISHED]
+    again.finish(0, 0.7)
+    assert [event["state"] for event in again.events if event["event"] == "trial_finished"] == [
+        "failed",
+        "complete",
+        "complete",
+    ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, get_args
@@ -12,7 +14,9 @@ import pytest
 import torch
 
 from aar_ray.config import PRETRAIN_SECTIONS, Settings, dotted, settings_from
-from aar_ray.search.stages import ATTEMPTS, PretrainStage, Stages
+from aar_ray.search.artifacts import PretrainStage
+from aar_ray.search.stages import ATTEMPTS, GivenUp, Stages
+from aar_ray.store import Store
 from aar_ray.training.pretrain import Checkpoint
 
 STAGE = PretrainStage(corpus="c" * 20, normalisation="source", workers=1)
@@ -40,9 +44,21 @@ def pretrained(folder: Path) -> list[str]:
     return sorted(path.parent.name for path in (folder / "pretrain").glob("*/checkpoint.pt"))
 
 
+def about(stages: Stages, key: str) -> dict[str, Any]:
+    """What a worker says with each report: the pre-train as it took it."""
+    return {"key": key, "settings": stages.jobs[key].settings, "seed": stages.jobs[key].seed}
+
+
+def kill(stages: Stages) -> None:
+    """What a kill of its process does: the kernel ends its leases, and nothing else is done."""
+    for job in stages.jobs.values():
+        if job.lease is not None:
+            job.lease.release()
+
+
 async def train(stages: Stages, key: str, epochs: int, group: str = "a") -> None:
     for epoch in range(1, epochs + 1):
-        await stages.advanced(group, key, checkpoint(epoch))
+        await stages.advanced(group, about(stages, key), checkpoint(epoch))
 
 
 async def make(stages: Stages, wanted: dict[str, Any]) -> str:
@@ -73,11 +89,11 @@ def test_the_artifact_appears_after_the_last_epoch(tmp_path: Path) -> None:
         stages = Stages(str(tmp_path), STAGE)
         key = await stages.request(settings(), 7)
         await stages.take("a")
-        await stages.advanced("a", key, checkpoint(1))
+        await stages.advanced("a", about(stages, key), checkpoint(1))
         assert pretrained(tmp_path) == []
         with pytest.raises(KeyError, match=f"no pre-trained encoder {key}"):
             await stages.encoder(key)
-        await stages.advanced("a", key, checkpoint(2, weight=0.25))
+        await stages.advanced("a", about(stages, key), checkpoint(2, weight=0.25))
         assert pretrained(tmp_path) == [key]
         encoder = await stages.encoder(key)
         # weights of E_T alone
@@ -93,12 +109,12 @@ def test_news_come_epoch_by_epoch_to_all_who_wait(tmp_path: Path) -> None:
         key = await stages.request(settings(), 7)
         first = [asyncio.create_task(stages.news(key, 0)) for _ in range(2)]
         await stages.take("a")
-        await stages.advanced("a", key, checkpoint(1))
+        await stages.advanced("a", about(stages, key), checkpoint(1))
         for news in await asyncio.gather(*first):
             assert news["state"] == "running"
             assert [record["loss"] for record in news["records"]] == [1.0]
         second = asyncio.create_task(stages.news(key, 1))
-        await stages.advanced("a", key, checkpoint(2))
+        await stages.advanced("a", about(stages, key), checkpoint(2))
         assert await second == {
             "records": [{"loss": 0.5, "seconds": 1.0}],
             "state": "done",
@@ -128,7 +144,7 @@ def test_a_group_that_comes_back_gets_its_own_pre_train_and_its_last_epoch(tmp_p
         stages = Stages(str(tmp_path), STAGE)
         first, second = await stages.request(settings(), 7), await stages.request(settings(tfc__margin=0.1), 7)
         await stages.take("a")
-        await stages.advanced("a", first, checkpoint(1))
+        await stages.advanced("a", about(stages, first), checkpoint(1))
         job = await stages.take("a")
         assert job["key"] == first
         assert Checkpoint.from_bytes(job["resume"]).epoch == 1
@@ -157,7 +173,7 @@ def test_a_group_that_was_given_up_is_not_heard(tmp_path: Path) -> None:
         key = await stages.request(settings(), 7)
         await stages.take("a")
         await train(stages, key, 2, group="stale")
-        await stages.failed("stale", key, "it says so")
+        await stages.failed("stale", about(stages, key), "it says so")
         assert pretrained(tmp_path) == []
         assert stages.jobs[key].state == "running"
         assert stages.jobs[key].history == []
@@ -170,7 +186,7 @@ def test_settings_that_cannot_be_trained_fail_with_the_workers_reason(tmp_path: 
         stages = Stages(str(tmp_path), STAGE)
         key = await stages.request(settings(), 7)
         await stages.take("a")
-        await stages.failed("a", key, "the loss was not finite")
+        await stages.failed("a", about(stages, key), "the loss was not finite")
         news = await stages.news(key, 0)
         assert (news["state"], news["reason"]) == ("failed", "the loss was not finite")
         await stages.drain()
@@ -202,11 +218,12 @@ def test_an_interrupted_pre_train_goes_on_from_its_last_epoch(tmp_path: Path) ->
         key = await killed.request(settings(pretrain__epochs=4), 7)
         await killed.take("a")
         await train(killed, key, 3)
+        kill(killed)
         stages = Stages(str(tmp_path), STAGE)
         assert await stages.request(settings(pretrain__epochs=4), 7) == key
         job = await stages.take("a")
         assert Checkpoint.from_bytes(job["resume"]).epoch == 3
-        await stages.advanced("a", key, checkpoint(4))
+        await stages.advanced("a", about(stages, key), checkpoint(4))
         assert [path.name for path in (tmp_path / "pretrain").iterdir()] == [key]
 
     run(steps())
@@ -242,24 +259,134 @@ def test_the_study_may_wait_for_the_first_group(tmp_path: Path) -> None:
     run(steps())
 
 
-def test_a_broken_group_fails_what_waits_and_what_comes(tmp_path: Path) -> None:
+def test_another_group_goes_on_with_what_one_had_that_ended_for_good(tmp_path: Path) -> None:
+    async def steps() -> None:
+        stages = Stages(str(tmp_path), STAGE)
+        first, second = await stages.request(settings(), 7), await stages.request(settings(tfc__margin=0.1), 7)
+        await stages.take("a")
+        await stages.advanced("a", about(stages, first), checkpoint(1))
+        assert await stages.group_ended("a") == 1
+        job = await stages.take("b")
+        assert job["key"] == first
+        assert Checkpoint.from_bytes(job["resume"]).epoch == 1
+        assert (await stages.take("c"))["key"] == second
+
+    run(steps())
+
+
+def test_what_is_given_up_has_no_end_and_groups_go_home(tmp_path: Path) -> None:
     async def steps() -> None:
         done = await make(Stages(str(tmp_path), STAGE), settings(tfc__margin=0.9))
         stages = Stages(str(tmp_path), STAGE)
         staffed = asyncio.create_task(stages.staffed())
-        running, queued = await stages.request(settings(), 7), await stages.request(settings(tfc__margin=0.1), 7)
-        waiting = asyncio.create_task(stages.news(queued, 0))
-        await stages.take("a")
-        await stages.group_broke("no GPU left")
+        idle = asyncio.create_task(stages.take("idle"))
         await staffed
-        assert (await waiting)["reason"] == "no GPU left"
-        later = await stages.request(settings(tfc__margin=0.2), 7)
-        for key in (running, queued, later):
-            news = await stages.news(key, 0)
-            assert (news["state"], news["reason"]) == ("failed", "no GPU left")
+        running = await stages.request(settings(), 7)
+        assert (await idle)["key"] == running
+        queued = await stages.request(settings(tfc__margin=0.1), 7)
+        waiting = asyncio.create_task(stages.news(queued, 0))
+        await asyncio.sleep(0)
+        await stages.give_up("no group stays up")
+        late = await stages.request(settings(tfc__margin=0.2), 7)
+        for news in (await waiting, await stages.news(running, 0), await stages.news(late, 0)):
+            assert (news["state"], news["reason"]) == ("given up", "no group stays up")
+        assert await stages.take("idle") is None
+        assert await stages.reason_to_give_up() == "no group stays up"
         # what was made before needs no group
-        await stages.request(settings(tfc__margin=0.9), 7)
-        assert (await stages.news(done, 0))["state"] == "done"
+        assert await Stages(str(tmp_path), STAGE).request(settings(tfc__margin=0.9), 7) == done
+        # the next start is free to make the rest
+        again = Stages(str(tmp_path), STAGE)
+        assert await again.request(settings(), 7) == running
+        assert (await again.take("a"))["key"] == running
+
+    run(steps())
+
+
+def test_a_call_of_a_group_that_was_killed_while_it_waited_takes_nothing(tmp_path: Path) -> None:
+    async def steps() -> None:
+        stages = Stages(str(tmp_path), STAGE)
+        dead = asyncio.create_task(stages.take("a"))
+        await asyncio.sleep(0)
+        alive = asyncio.create_task(stages.take("a"))
+        await asyncio.sleep(0)
+        key = await stages.request(settings(), 7)
+        assert (await alive)["key"] == key
+        assert await dead is None
+
+    run(steps())
+
+
+def test_a_service_that_begins_anew_goes_on_with_what_its_group_has(tmp_path: Path) -> None:
+    async def steps() -> None:
+        killed = Stages(str(tmp_path), STAGE)
+        key = await killed.request(settings(pretrain__epochs=3), 7)
+        job = await killed.take("a")
+        await killed.advanced("a", job, checkpoint(1))
+        kill(killed)
+        anew = Stages(str(tmp_path), STAGE)
+        assert (await anew.news(key, 1))["state"] == "unknown"
+        await anew.request(settings(pretrain__epochs=3), 7)
+        news = asyncio.create_task(anew.news(key, 1))
+        await anew.advanced("a", job, checkpoint(2))
+        assert [record["loss"] for record in (await news)["records"]] == [0.5]
+        await anew.advanced("a", job, checkpoint(3))
+        assert pretrained(tmp_path) == [key]
+
+    run(steps())
+
+
+def test_of_two_studies_on_one_store_one_makes_the_encoder_and_both_have_it(tmp_path: Path) -> None:
+    async def steps() -> None:
+        one, other = Stages(str(tmp_path), STAGE), Stages(str(tmp_path), STAGE)
+        key = await one.request(settings(), 7)
+        assert await other.request(settings(), 7) == key
+        await one.take("a")
+        idle = asyncio.create_task(other.take("b"))
+        waiting = asyncio.create_task(other.news(key, 0))
+        await asyncio.sleep(0.5)
+        assert not idle.done()
+        await train(one, key, 2)
+        news = await waiting
+        assert (news["state"], news["cached"], len(news["records"])) == ("done", True, 2)
+        await other.drain()
+        assert await idle is None
+
+    run(steps())
+
+
+def test_another_study_takes_over_from_one_that_was_killed(tmp_path: Path) -> None:
+    async def steps() -> None:
+        one, other = Stages(str(tmp_path), STAGE), Stages(str(tmp_path), STAGE)
+        key = await one.request(settings(pretrain__epochs=3), 7)
+        await other.request(settings(pretrain__epochs=3), 7)
+        await one.take("a")
+        idle = asyncio.create_task(other.take("b"))
+        await train(one, key, 2)
+        assert not idle.done()
+        kill(one)
+        job = await idle
+        assert Checkpoint.from_bytes(job["resume"]).epoch == 2
+
+    run(steps())
+
+
+def test_a_full_disk_gives_the_study_up_and_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def steps() -> None:
+        stages = Stages(str(tmp_path), STAGE)
+        key = await stages.request(settings(), 7)
+        await stages.take("a")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            await stages.advanced("a", about(stages, key), checkpoint(1))
+            with pytest.raises(GivenUp, match="No space left on device: the store"):
+                await stages.keep("f" * 20, {}, {"result": {"macro_f1": 0.5}})
+        assert (await stages.news(key, 0))["state"] == "given up"
+        # of what could not be written nothing is seen
+        assert Store(tmp_path).find("finetune", "f" * 20) is None
+        assert pretrained(tmp_path) == []
 
     run(steps())
 
@@ -267,20 +394,36 @@ def test_a_broken_group_fails_what_waits_and_what_comes(tmp_path: Path) -> None:
 def test_a_fine_tuning_is_kept_with_its_model(tmp_path: Path) -> None:
     async def steps() -> None:
         stages = Stages(str(tmp_path), STAGE)
-        assert await stages.found("f" * 20) is None
+        assert await stages.claim(["f" * 20], "me") == {"f" * 20: True}
         outcome = {
             "result": {"macro_f1": 0.5},
             "model": {"head.weight": torch.ones(2, 3)},
             "probabilities": torch.ones(4, 2).numpy(),
         }
         await stages.keep("f" * 20, {"fold": "goat 1"}, outcome)
-        assert await Stages(str(tmp_path), STAGE).found("f" * 20) == {"macro_f1": 0.5}
+        assert await Stages(str(tmp_path), STAGE).claim(["f" * 20], "other") == {"f" * 20: {"macro_f1": 0.5}}
+        assert {path.name for path in (tmp_path / "finetune").iterdir()} == {"f" * 20}
         assert {path.name for path in (tmp_path / "finetune" / ("f" * 20)).iterdir()} == {
             "made_from.json",
             "model.safetensors",
             "probabilities.npy",
             "result.json",
         }
+
+    run(steps())
+
+
+def test_a_fine_tuning_is_done_by_one_of_all_who_want_it(tmp_path: Path) -> None:
+    async def steps() -> None:
+        stages, other_study = Stages(str(tmp_path), STAGE), Stages(str(tmp_path), STAGE)
+        keys = ["e" * 20, "f" * 20]
+        assert await stages.claim(keys[:1], "one") == {keys[0]: True}
+        assert await stages.claim(keys, "two") == {keys[0]: False, keys[1]: True}
+        assert await other_study.claim(keys, "one") == dict.fromkeys(keys, False)
+        # a claim is renewed by claiming again, and ends when its claimer leaves off
+        assert await stages.claim(keys[:1], "one") == {keys[0]: True}
+        await stages.release(keys, "one")
+        assert await other_study.claim(keys, "three") == {keys[0]: True, keys[1]: False}
 
     run(steps())
 

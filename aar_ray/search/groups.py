@@ -1,0 +1,145 @@
+"""Ray Train worker groups of a study: started, watched, and started anew where one ends for good."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import ray.data
+import ray.train
+import ray.train.torch
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from aar_ray.corpus.shards import Corpus, read_corpus
+from aar_ray.search.folds import LOOK_UP_SECONDS, Stopped
+from aar_ray.search.placement import Placement
+from aar_ray.search.trial import reason_of
+from aar_ray.training.probe import ProbeWindows
+from aar_ray.training.worker import serve_pretraining
+
+GROUP_FAILURES = 20
+"""Times that Ray Train restarts a worker group, spot nodes that go away included."""
+
+REPLACEMENTS = 3
+"""Groups in a row that may end for good without an epoch done by any before the study is given up."""
+
+PLACING_SECONDS = 30.0
+"""After which it is said why no worker group runs."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What the worker groups of a study need."""
+
+    placement: Placement
+    corpus: Corpus
+    normalisation: str
+    probe: ProbeWindows | None
+    """Watches pre-training."""
+    stages: Any
+    """Handle of the `Stages` actor."""
+    scratch: str
+
+    def serve(self, stopped: Stopped, drained: Callable[[], bool]) -> None:
+        """Keep the groups up until they have gone home.
+
+        One that ends otherwise is replaced, and what it had is handed to another. Told from here, since a group whose
+        process was killed cannot say so.
+
+        Args:
+            stopped: asked now and then whether to leave off.
+            drained: whether no encoder will be asked for any more.
+        """
+        dataset = read_corpus(self.corpus)
+        running = dict(self._start(dataset) for _ in range(self.placement.groups))
+        fruitless = epochs = 0
+        while running and not stopped():
+            ended, _ = ray.wait(list(running), timeout=LOOK_UP_SECONDS)
+            if drained():
+                # again and again: a service that was killed and began anew has forgotten it
+                ray.get(self.stages.drain.remote())
+            for task in ended:
+                name = running.pop(task)
+                try:
+                    ray.get(task)
+                except ray.exceptions.RayError as error:
+                    done = ray.get(self.stages.group_ended.remote(name))
+                    fruitless = fruitless + 1 if done == epochs else 1
+                    epochs = done
+                    if fruitless >= REPLACEMENTS:
+                        reason = f"{fruitless} worker groups in a row ended without an epoch: {reason_of(error)}"
+                        ray.get(self.stages.give_up.remote(reason))
+                        return
+                    running.update([self._start(dataset)])
+
+    def wait(self, say: Callable[[str], None]) -> None:
+        """Wait until one is up; where that takes long, say what it waits for."""
+        up = self.stages.staffed.remote()
+        while not ray.wait([up], timeout=PLACING_SECONDS)[0]:
+            free, wanted = ray.available_resources(), self.placement
+            say(
+                f"waiting for a worker group of {wanted.workers} x ({wanted.worker_cpus:g} CPU, "
+                f"{wanted.worker_gpus:g} GPU): {free.get('CPU', 0):g} CPU, {free.get('GPU', 0):g} GPU are free"
+            )
+        ray.get(up)
+
+    def _start(self, dataset: ray.data.Dataset) -> tuple[ray.ObjectRef[None], str]:
+        # a name that was used before would make Ray Train go on with the old run
+        name = f"group-{uuid.uuid4().hex}"
+        task = on_this_node(_run_group).remote(
+            name,
+            self.placement,
+            dataset,
+            self.stages,
+            self.corpus.summary,
+            self.normalisation,
+            self.probe,
+            self.scratch,
+        )
+        return task, name
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def _run_group(
+    name: str,
+    placement: Placement,
+    dataset: ray.data.Dataset,
+    stages: Any,
+    summary: dict[str, Any],
+    normalisation: str,
+    probe: ProbeWindows | None,
+    scratch: str,
+) -> None:
+    resources = {"CPU": placement.worker_cpus}
+    if placement.worker_gpus:
+        resources["GPU"] = placement.worker_gpus
+    trainer = ray.train.torch.TorchTrainer(
+        serve_pretraining,
+        train_loop_config={
+            "service": stages,
+            "group": name,
+            "summary": summary,
+            "normalisation": normalisation,
+            "probe": probe,
+            "threads": int(placement.worker_cpus),
+        },
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=placement.workers, use_gpu=bool(placement.worker_gpus), resources_per_worker=resources
+        ),
+        run_config=ray.train.RunConfig(
+            name=name,
+            storage_path=scratch,
+            failure_config=ray.train.FailureConfig(max_failures=GROUP_FAILURES),
+        ),
+        datasets={"corpus": dataset},
+    )
+    trainer.fit()
+
+
+def on_this_node(remote: Any, **options: Any) -> Any:
+    """Schedule where the study runs, which has the disk, without a processor of its own."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return remote.options(num_cpus=0, scheduling_strategy=here, **options)
