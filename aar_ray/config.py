@@ -246,7 +246,18 @@ class SourcePart(Part):
     name: str = Field(pattern=r"^\w[\w.-]*$")
     """Names the source in tables, keys and errors."""
     behaviours: dict[str, str] = {}
-    """Label in the recording: behaviour in the study. Labels that are not listed are dropped; empty keeps all."""
+    """Label in the recording: behaviour in the study; case and spaces around a label do not matter. Labels that are
+    not listed are dropped. Empty keeps all labels, those of a published set under the shared vocabulary."""
+    herd: str = ""
+    """Animals of equal name are one animal where species and herd are equal."""
+
+    @model_validator(mode="after")
+    def _each_label_once(self) -> SourcePart:
+        labels = [" ".join(label.split()).casefold() for label in self.behaviours]
+        repeated = sorted({label for label in labels if labels.count(label) > 1})
+        if repeated:
+            raise ValueError(f"behaviours must list a label once in any case, got {', '.join(repeated)} again")
+        return self
 
 
 class SimulatedSource(SourcePart):
@@ -273,25 +284,73 @@ class Columns(Part):
     label: str | None = None
     """Behaviour; empty where unlabelled."""
     time: str | None = None
-    """Time stamp (ISO text, or seconds as a number): gaps are found by it, rows repeated in it are dropped."""
+    """Time stamp (ISO text, or a number in `time_unit`): gaps are found by it, rows repeated in it are dropped."""
 
 
-class TabularSource(SourcePart):
+class FileSource(SourcePart):
+    """A source that is read from files."""
+
+    path: str = Field(min_length=1)
+    """A file, a folder or a pattern such as `collars/*.csv.gz`; relative to where the study is started."""
+
+
+class TabularSource(FileSource):
     """CSV files (also gzip) or Parquet files with one row a sample."""
 
     reader: Literal["csv", "parquet"]
-    path: str = Field(min_length=1)
-    """A file, a folder or a pattern such as `collars/*.csv.gz`; relative to where the study is started."""
     species: str = Field(min_length=1)
     rate_hz: float = Field(gt=0)
     """Samples a second in the files, 10.54 and the like included."""
-    unit: Literal["g", "mg", "m/s^2"]
+    unit: Literal["g", "mg", "m/s^2", "counts"]
+    """Of the axes; raw `counts` of a converter need counts_per_g."""
+    counts_per_g: float | None = Field(default=None, gt=0)
+    """What the sensor writes for 1 g, such as 16384."""
+    time_unit: Literal["s", "ms", "us", "ns", "samples"] = "s"
+    """Of a time column of numbers; `samples` where it counts rows."""
     columns: Columns = Columns()
     subject: str | None = None
     """The animal, where the whole source is one animal."""
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    """Between the columns of a CSV file."""
+    decimal: Literal[".", ","] = "."
+    """Decimal sign of a CSV file."""
+    encoding: str = "utf-8"
+    """Of a CSV file's text, such as latin-1."""
+
+    @model_validator(mode="after")
+    def _counts_have_a_scale(self) -> TabularSource:
+        if (self.unit == "counts") != (self.counts_per_g is not None):
+            given = "none" if self.counts_per_g is None else f"{self.counts_per_g:g} under unit {self.unit}"
+            raise ValueError(f"counts_per_g belongs to unit counts, and unit counts needs it, got {given}")
+        if self.delimiter == self.decimal:
+            raise ValueError(f"delimiter and decimal must differ, got {self.delimiter!r} for both")
+        return self
 
 
-Source = Annotated[SimulatedSource | TabularSource, Field(discriminator="reader")]
+class PublishedSource(FileSource):
+    """A published set in the files that its authors give out; `aar_ray.corpus.published` knows the facts."""
+
+    reader: Literal["goats", "horses", "cattle", "sheep"]
+
+    @property
+    def species(self) -> str:
+        """The set's."""
+        return {"goats": "goat", "horses": "horse", "cattle": "cattle", "sheep": "sheep"}[self.reader]
+
+
+class DeviceSource(FileSource):
+    """Files as a logger writes them: Axivity .cwa, ActiGraph .gt3x, GENEActiv .bin (extra `aar_ray[devices]`).
+
+    Rate, unit and time come from the file; there are no labels in it.
+    """
+
+    reader: Literal["device"]
+    species: str = Field(min_length=1)
+    subject: str | None = None
+    """The animal, where the whole source is one animal; else each file is one, named by its stem."""
+
+
+Source = Annotated[SimulatedSource | TabularSource | PublishedSource | DeviceSource, Field(discriminator="reader")]
 
 
 class Data(Part):
@@ -307,6 +366,9 @@ class Data(Part):
     """2 in the paper."""
     step_seconds: float = Field(default=2.0, gt=0)
     """Between the starts of two windows; 2 s leaves no overlap."""
+    same_animal: Annotated[tuple[Names, ...], Strict(False)] = ()
+    """Groups of `source/animal`: names under which one animal is known. The labelled source's name stands for all
+    of them, else the first."""
     normalisation: Literal["source", "recording", "window"] = "source"
     """Scope of the z-score's mean and deviation, per axis; `source` means, for labelled data, the training animals."""
 
@@ -325,6 +387,17 @@ class Data(Part):
         repeated = {name for name in names if names.count(name) > 1}
         if repeated:
             raise ValueError(f"source names must differ, got {', '.join(sorted(repeated))} more than once")
+        grouped = [animal for group in self.same_animal for animal in group]
+        for animal in grouped:
+            source = animal.partition("/")[0]
+            if "/" not in animal or source not in names:
+                raise ValueError(
+                    f"same_animal must list source/animal with a source among {', '.join(names)}, got {animal!r}"
+                )
+            if grouped.count(animal) > 1:
+                raise ValueError(f"same_animal must name each animal once, got {animal} more than once")
+        if any(len(group) < 2 for group in self.same_animal):
+            raise ValueError("a group of same_animal must hold two names or more, got one")
         return self
 
 
@@ -496,7 +569,7 @@ class Study(Part):
         """Whether any recording is simulated: everything made from it is then marked SIMULATED."""
         return any(source.reader == "simulated" for source in self.sources())
 
-    def sources(self) -> Iterator[SimulatedSource | TabularSource]:
+    def sources(self) -> Iterator[Source]:
         """All sources, the labelled one last."""
         yield from self.data.unlabelled
         yield self.data.labelled

@@ -69,12 +69,20 @@ WRONG = [
     ("budget:", "sampler: {name: ¦TPE}\nbudget:", "sampler.name: must be 'tpe' or 'random', got 'TPE'; did you mean t"),
     ("budget:", "¦tfc: {margin: 1}\nbudget:", "tfc: unknown name; a setting belongs under fixed or search"),
     # sources
-    ("unit: mg", "unit: ¦mG", "data.unlabelled.1.unit: must be 'g', 'mg' or 'm/s^2', got 'mG'; did you mean mg?"),
+    (
+        "unit: mg",
+        "unit: ¦mG",
+        "data.unlabelled.1.unit: must be 'g', 'mg', 'm/s^2' or 'counts', got 'mG'; did you mean mg?",
+    ),
     ("- name: sheep\n      reader: csv", "- ¦name: sheep", "data.unlabelled.1.reader: must be given"),
-    ("reader: csv", "reader: ¦cvs", "data.unlabelled.1.reader: must be simulated, csv or parquet, got 'cvs'; did you"),
+    ("reader: csv", "reader: ¦cvs", "data.unlabelled.1.reader: must be simulated, csv, parquet, goats, horses, cattle"),
     ("rate_hz: 12.5", "rate_hz: ¦-12.5", "data.unlabelled.1.rate_hz: must be above 0, got -12.5"),
     ("animals: 3", "animals: ¦3.0", "data.unlabelled.0.animals: must be a whole number, got 3.0; write 3"),
-    ("animals: 3", "animals: 3, ¦unit: g", "data.unlabelled.0.unit: unknown name; known here are name, behaviours, re"),
+    (
+        "animals: 3",
+        "animals: 3, ¦unit: g",
+        "data.unlabelled.0.unit: unknown name; known here are name, behaviours, herd, re",
+    ),
     ("unlabelled:\n    - {name: cows", "¦unlabelled:\n    - {name: goats", "data: source names must differ, got goats"),
     (GOATS, f"¦{GOAT_FILES}", "data.labelled.columns.label: must name the column that holds the behaviours"),
     ("unit: mg", "unit: mg\n      behaviours: {¦1: eat}", "data.unlabelled.1.behaviours.1: names must be text, got 1"),

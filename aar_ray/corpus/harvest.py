@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aar_ray.config import Data
-from aar_ray.corpus.readers import Findings, Part, read
+from aar_ray.corpus.readers import Part, read
 from aar_ray.corpus.resample import at_rate
+from aar_ray.corpus.stretches import Findings
 from aar_ray.corpus.windows import Cut, cut_windows
 
 GATHERED = 4096

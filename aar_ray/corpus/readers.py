@@ -8,7 +8,8 @@ before anything starts.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,24 +18,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from aar_ray.config import SimulatedSource, TabularSource
+from aar_ray.config import DeviceSource, PublishedSource, SimulatedSource, Source, TabularSource
+from aar_ray.corpus.devices import read_device
 from aar_ray.corpus.herd import SPECIES
-from aar_ray.corpus.recording import Dropped, InputError, Recording, finite_pieces, runs
+from aar_ray.corpus.published import SETS, as_table, published_files
+from aar_ray.corpus.recording import InputError, Recording, finite_pieces
 from aar_ray.corpus.simulated import animal_names, simulate
-from aar_ray.corpus.tables import AXES, SUFFIXES, content_hash, files_of, read_table
+from aar_ray.corpus.sketch import sketch_of, smallest
+from aar_ray.corpus.stretches import Clock, Findings, stretches
+from aar_ray.corpus.tables import AXES, IN_G, SUFFIXES, content_hash, files_of, pieces, texts_in
 
-STANDARD_GRAVITY = 9.80665
-"""m/s^2 in one g."""
-IN_G = {"g": 1.0, "mg": 1e-3, "m/s^2": 1 / STANDARD_GRAVITY}
-CHECKED_ROWS = 500
+CHECKED_ROWS = 4096
 """Rows of each file that are looked at before a study starts."""
-LARGEST_GAP = 1.5
-"""Sample periods between two rows of one continuous recording."""
-RATE_TOLERANCE = 0.02
-"""Largest difference between `rate_hz` and the time column, as a share."""
 LARGEST_USUAL = 5.0
 """g; a collar feels about 1 g most of the time, and 9.8 where m/s^2 were called g."""
-REPEATED = "time stamp repeated"
 SEALED = "sealed animal"
 CONSTANT = "constant on all axes"
 
@@ -43,7 +40,8 @@ CONSTANT = "constant on all axes"
 class Part:
     """One file, or one simulated animal: what a task reads. Plain data."""
 
-    source: SimulatedSource | TabularSource
+    source: SimulatedSource | TabularSource | DeviceSource
+    """How it is read; for a file of a published set, as its facts say."""
     seed: int
     labelled: bool
     """Whether labels are read; those of an unlabelled source never are."""
@@ -53,23 +51,17 @@ class Part:
     animal: int = 0
     sealed: tuple[str, ...] = ()
     """Animals whose rows are left out as they are read."""
-
-
-@dataclass
-class Findings:
-    """What a part's reading found besides recordings."""
-
-    dropped: Dropped = field(default_factory=Dropped)
-    constant_axes: dict[str, list[str]] = field(default_factory=dict)
-    """Recording: axes that never change in it, where not all three do."""
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return {"dropped": self.dropped.plain(), "constant_axes": self.constant_axes}
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Name of an animal in the file: its name in the study, where `same_animal` gives it another."""
 
 
 def parts(
-    source: SimulatedSource | TabularSource, seed: int, *, labelled: bool = False, sealed: Collection[str] = ()
+    source: Source,
+    seed: int,
+    *,
+    labelled: bool = False,
+    sealed: Collection[str] = (),
+    renamed: Mapping[str, str] | None = None,
 ) -> tuple[Part, ...]:
     """The items of a source that are read independently. Files that hold one sealed animal are left out unopened.
 
@@ -77,32 +69,49 @@ def parts(
         source: of the study file.
         seed: the study's; only simulated sources draw from it.
         labelled: whether labels are wanted.
-        sealed: animals whose data must not be read.
+        sealed: animals whose data must not be read, by their names in the source.
+        renamed: other names of animals, see `Part`.
 
     Raises:
         InputError: no file is found, or two files would be the same animal by name.
     """
+    about: dict[str, Any] = {"seed": seed, "labelled": labelled, "renamed": dict(renamed or {})}
     if isinstance(source, SimulatedSource):
         return tuple(
-            Part(source=source, seed=seed, labelled=labelled, name=name, animal=number)
+            Part(source=source, name=name, animal=number, **about)
             for number, name in enumerate(animal_names(source))
             if name not in sealed
         )
-    files = files_of(source)
-    names = _names(source, files)
-    if source.columns.subject is None and source.subject is None:
-        stems = [Path(name).name for name in names]
-        repeated = sorted({stem for stem in stems if stems.count(stem) > 1})
-        if repeated:
+    files = files_with_animals(source)
+    names = _names([file for file, _ in files])
+    if not isinstance(source, PublishedSource) and None not in (animals := [animal for _, animal in files]):
+        repeated = sorted({str(animal) for animal in animals if animals.count(animal) > 1})
+        if repeated and source.subject is None:
             raise InputError(
                 f"{source.name}: each file is one animal named by its stem, got several called {', '.join(repeated)}; "
                 "name columns.subject, or make each animal a source with its own subject"
             )
     return tuple(
-        Part(source=source, seed=seed, labelled=labelled, name=name, file=str(file), sealed=tuple(sealed))
-        for file, name in zip(files, names, strict=True)
-        if source.columns.subject is not None or _only_subject(source, name) not in sealed
+        Part(
+            source=as_table(source, file, str(animal)) if isinstance(source, PublishedSource) else source,
+            name=name,
+            file=str(file),
+            sealed=tuple(sorted(sealed)),
+            **about,
+        )
+        for (file, animal), name in zip(files, names, strict=True)
+        if animal is None or animal not in sealed
     )
+
+
+def files_with_animals(source: TabularSource | PublishedSource | DeviceSource) -> list[tuple[Path, str | None]]:
+    """A source's files, each with the animal that is all of it; None where a column tells."""
+    if isinstance(source, PublishedSource):
+        return [*published_files(source)]
+    files = files_of(source)
+    if isinstance(source, TabularSource) and source.columns.subject is not None:
+        return [(file, None) for file in files]
+    return [(file, source.subject or _stem(file)) for file in files]
 
 
 def read(part: Part, findings: Findings, rows: int | None = None) -> Iterator[Recording]:
@@ -114,32 +123,36 @@ def read(part: Part, findings: Findings, rows: int | None = None) -> Iterator[Re
         rows: read no more than these first rows of a file.
 
     Raises:
-        InputError: the file breaks a rule; see `aar_ray.corpus.tables.read_table` and `rate_hz` of the study file.
+        InputError: the file breaks a rule; see `aar_ray.corpus.tables.pieces` and `aar_ray.corpus.stretches`.
     """
     if isinstance(part.source, SimulatedSource):
-        for recording in simulate(part.source, part.animal, part.seed, labelled=part.labelled):
-            yield _behaviours_mapped(recording, part.source.behaviours)
-        return
-    roles = [*AXES, "subject", "segment", "time", *(["label"] if part.labelled else [])]
-    table = read_table(Path(part.file), part.source, roles, rows)
-    for subject, own in _by_subject(part, table):
-        if subject in part.sealed:
-            findings.dropped.add(SEALED, len(own) / part.source.rate_hz)
-        else:
-            yield from _recordings(part, subject, own, findings)
+        found = simulate(part.source, part.animal, part.seed, labelled=part.labelled)
+    elif isinstance(part.source, DeviceSource):
+        found = read_device(Path(part.file), part.source, part.source.subject or part.name.split("/")[-1], part.name)
+    else:
+        found = _read_table(part, part.source, findings, rows)
+    for recording in found:
+        for piece in finite_pieces(recording, findings.dropped):
+            subject = part.renamed.get(piece.subject, piece.subject)
+            seconds = len(piece.samples) / piece.rate_hz
+            findings.seconds[subject] = findings.seconds.get(subject, 0.0) + seconds
+            yield _behaviours_mapped(replace(piece, subject=subject), part.source.behaviours)
 
 
-def subjects_of(source: SimulatedSource | TabularSource) -> tuple[str, ...]:
+def subjects_of(source: Source) -> tuple[str, ...]:
     """All animals of a source, sorted; reads nothing but the subject column, and no file where there is none."""
     if isinstance(source, SimulatedSource):
         return animal_names(source)
-    files = files_of(source)
-    if source.columns.subject is None:
-        return tuple(sorted({_only_subject(source, name) for name in _names(source, files)}))
-    return tuple(sorted({name for file in files for name in read_table(file, source, ["subject"])["subject"].unique()}))
+    found: set[str] = set()
+    for file, animal in files_with_animals(source):
+        if animal is not None:
+            found.add(animal)
+        elif isinstance(source, TabularSource):
+            found |= texts_in(file, source, "subject")
+    return tuple(sorted(found))
 
 
-def behaviours_of(source: SimulatedSource | TabularSource, sealed: Collection[str] = ()) -> tuple[set[str], set[str]]:
+def behaviours_of(source: Source, sealed: Collection[str] = ()) -> tuple[set[str], set[str]]:
     """Behaviours of a labelled source, and all labels in it; reads nothing but the label column.
 
     Args:
@@ -148,39 +161,68 @@ def behaviours_of(source: SimulatedSource | TabularSource, sealed: Collection[st
     """
     if isinstance(source, SimulatedSource):
         labels = set(SPECIES[source.species].motions)
+        listed = source.behaviours
     else:
-        files = [Path(part.file) for part in parts(source, 0, labelled=True, sealed=sealed)]
-        labels = {name for file in files for name in read_table(file, source, ["label"])["label"].unique() if name}
-    listed = source.behaviours or {name: name for name in labels}
-    return {listed[name] for name in labels & set(listed)}, labels
+        labels, listed = set(), source.behaviours
+        for part in parts(source, 0, labelled=True, sealed=sealed):
+            if isinstance(part.source, TabularSource):
+                labels |= texts_in(Path(part.file), part.source, "label")
+                listed = part.source.behaviours
+    listed = listed or {name: name for name in labels}
+    given = {folded(label): name for label, name in listed.items()}
+    return {given[folded(label)] for label in labels if folded(label) in given}, labels
 
 
-def check_source(source: SimulatedSource | TabularSource, *, labelled: bool = False) -> None:
+def folded(label: str) -> str:
+    """A label without differences of case and spaces."""
+    return " ".join(label.split()).casefold()
+
+
+def check_source(source: Source, *, labelled: bool = False, sealed: Collection[str] = ()) -> dict[str, set[int]]:
     """Refuse what headers and first rows of a source's files show to be wrong. Needs no Ray.
 
     Args:
         source: of the study file.
         labelled: whether its labels are wanted.
+        sealed: animals whose own files stay closed.
+
+    Returns:
+        By recording, the sketch of its first rows, by which another file of it is known again.
 
     Raises:
         InputError: all problems of the source, one a line.
     """
     if isinstance(source, SimulatedSource):
-        return
-    axes = [getattr(source.columns, axis) for axis in AXES]
-    if len(set(axes)) < len(axes):
-        raise InputError(f"{source.name}: columns x, y and z must differ, got {', '.join(axes)}")
-    if labelled and source.columns.label is None:
-        raise InputError(f"{source.name}: a labelled source must name columns.label, got none")
+        return {}
+    _check_description(source, labelled=labelled)
     problems = []
-    for part in parts(source, 0, labelled=labelled):
+    sketches: dict[str, set[int]] = defaultdict(set)
+    for part in parts(source, 0, labelled=labelled, sealed=sealed):
         try:
-            for recording in read(part, Findings(), rows=CHECKED_ROWS):
+            for recording in [] if isinstance(source, DeviceSource) else read(part, Findings(), rows=CHECKED_ROWS):
                 _check_unit(part, recording)
+                sketches[recording.name] |= sketch_of(recording.samples)
         except InputError as error:
             problems.append(str(error))
     if problems:
         raise InputError("\n".join(problems))
+    return {name: smallest(found) for name, found in sketches.items()}
+
+
+def _check_description(source: TabularSource | PublishedSource | DeviceSource, *, labelled: bool) -> None:
+    if isinstance(source, TabularSource):
+        axes = [getattr(source.columns, axis) for axis in AXES]
+        if len(set(axes)) < len(axes):
+            raise InputError(f"{source.name}: columns x, y and z must differ, got {', '.join(axes)}")
+        if labelled and source.columns.label is None:
+            raise InputError(f"{source.name}: a labelled source must name columns.label, got none")
+    if labelled and isinstance(source, DeviceSource):
+        raise InputError(f"{source.name}: a labelled source must have labels, got device files, which hold none")
+    if labelled and isinstance(source, PublishedSource) and not SETS[source.reader].animals_apart:
+        raise InputError(
+            f"{source.name}: a labelled source must tell its animals apart, got {SETS[source.reader].title}, "
+            "which names none; use it without labels"
+        )
 
 
 def fingerprint(found: tuple[Part, ...]) -> list[list[str]]:
@@ -192,7 +234,7 @@ def fingerprint(found: tuple[Part, ...]) -> list[list[str]]:
     hashes: dict[str, str] = {}
     for part in found:
         if part.file:
-            key = content_hash(Path(part.file))
+            key = content_hash(Path(part.file), part.source.name)
             if key in hashes:
                 raise InputError(
                     f"{part.source.name}: a recording must be there once, got equal files {hashes[key]} and "
@@ -202,70 +244,68 @@ def fingerprint(found: tuple[Part, ...]) -> list[list[str]]:
     return [[part.name, key] for part, key in zip(found, hashes, strict=True)] if hashes else []
 
 
-def _names(source: TabularSource, files: list[Path]) -> list[str]:
+def _names(files: list[Path]) -> list[str]:
     root = os.path.commonpath([file.parent for file in files])
-    names = []
-    for file in files:
-        name = os.path.relpath(file, root)
-        for suffix in sorted(SUFFIXES[source.reader], key=len, reverse=True):
-            name = name.removesuffix(suffix)
-        names.append(name)
-    return names
+    return [os.path.relpath(file.with_name(_stem(file)), root) for file in files]
 
 
-def _only_subject(source: TabularSource, name: str) -> str:
-    return source.subject or Path(name).name
+def _stem(file: Path) -> str:
+    for suffix in sorted((one for some in SUFFIXES.values() for one in some), key=len, reverse=True):
+        if file.name.endswith(suffix):
+            return file.name.removesuffix(suffix)
+    return file.name
 
 
-def _by_subject(part: Part, table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    assert isinstance(part.source, TabularSource)
+def _read_table(part: Part, source: TabularSource, findings: Findings, rows: int | None) -> Iterator[Recording]:
+    roles = [*AXES, "subject", "segment", "time", *(["label"] if part.labelled else [])]
+    clocks: dict[str, Clock] = defaultdict(Clock)
+    for table in pieces(Path(part.file), source, roles, rows):
+        for subject, own in _by_subject(part, source, table):
+            if subject in part.sealed:
+                findings.dropped.add(SEALED, len(own) / source.rate_hz)
+                continue
+            findings.seconds.setdefault(part.renamed.get(subject, subject), 0.0)
+            name = part.name if source.columns.subject is None else f"{part.name}/{subject}"
+            where = f"{source.name}: {part.file}" + (f" ({subject})" if source.columns.subject else "")
+            if not _constant(own, source, name, findings):
+                for stretch in stretches(own, source.rate_hz, clocks[subject], findings, where):
+                    yield Recording(
+                        source=source.name,
+                        species=source.species,
+                        subject=subject,
+                        name=f"{name}~{stretch.clock + 1}" if stretch.clock else name,
+                        rate_hz=source.rate_hz,
+                        samples=_in_g(stretch.rows, source),
+                        labels=stretch.rows["label"].to_numpy(dtype=object) if "label" in stretch.rows else None,
+                        start_seconds=stretch.start_seconds,
+                    )
+        if rows is not None:
+            return
+
+
+def _by_subject(part: Part, source: TabularSource, table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     if "subject" not in table:
-        return iter([(_only_subject(part.source, part.name), table)])
+        return iter([(source.subject or part.name.split("/")[-1], table)])
     return ((str(subject), rows) for subject, rows in table.groupby("subject", sort=False))
 
 
-def _recordings(part: Part, subject: str, rows: pd.DataFrame, findings: Findings) -> Iterator[Recording]:
-    """One animal's rows of a file, in order of time, as continuous stretches."""
-    source = part.source
-    assert isinstance(source, TabularSource)
-    segment = rows["segment"].to_numpy() if "segment" in rows else np.zeros(len(rows), dtype=np.int64)
-    segments, _ = pd.factorize(segment)
-    seconds = (rows.index.to_numpy() - rows.index[0]) / source.rate_hz
-    # without time stamps, rows of one animal go on only where no other animal's rows stand between them
-    breaks = (segments[1:] != segments[:-1]) | (np.diff(rows.index.to_numpy()) != 1)
-    if "time" in rows:
-        kept = ~rows.duplicated("time").to_numpy()
-        stretches = int((np.diff(kept.astype(np.int8), prepend=1) == -1).sum())
-        findings.dropped.add(REPEATED, float((~kept).sum()) / source.rate_hz, stretches)
-        rows, segments, seconds = rows[kept], segments[kept], rows["time"].to_numpy()[kept]
-        # a time stamp says where its row belongs, so rows in another order are sorted and not refused
-        order = np.lexsort((seconds, segments))
-        rows, segments, seconds = rows.iloc[order], segments[order], seconds[order]
-        breaks = segments[1:] != segments[:-1]
-        _check_rate(part, subject, np.diff(seconds)[~breaks])
-        breaks = breaks | (np.diff(seconds) > LARGEST_GAP / source.rate_hz)
-        seconds = seconds - seconds.min()
-    samples = rows[list(AXES)].to_numpy(dtype=np.float64) * IN_G[source.unit]
-    name = part.name if source.columns.subject is None else f"{part.name}/{subject}"
-    constant = _constant_axes(samples)
-    if len(constant) == len(AXES):
+def _in_g(rows: pd.DataFrame, source: TabularSource) -> NDArray[np.float64]:
+    factor = 1 / source.counts_per_g if source.counts_per_g else IN_G[source.unit]
+    samples: NDArray[np.float64] = rows[list(AXES)].to_numpy(dtype=np.float64)
+    return samples * factor
+
+
+def _constant(rows: pd.DataFrame, source: TabularSource, name: str, findings: Findings) -> bool:
+    """Whether a sensor is dead; notes single axes that are."""
+    samples = rows[list(AXES)].to_numpy(dtype=np.float64)
+    finite = samples[np.isfinite(samples).all(axis=1)]
+    axes = [axis for axis, values in zip(AXES, finite.T, strict=True) if len(values) and np.ptp(values) == 0]
+    if len(axes) == len(AXES):
         findings.dropped.add(CONSTANT, len(samples) / source.rate_hz)
-        return
-    if constant:
-        findings.constant_axes[name] = constant
-    labels = rows["label"].to_numpy(dtype=object) if "label" in rows else None
-    for first, last in runs(breaks):
-        recording = Recording(
-            source=source.name,
-            species=source.species,
-            subject=subject,
-            name=name,
-            rate_hz=source.rate_hz,
-            samples=samples[first:last],
-            labels=None if labels is None else labels[first:last],
-            start_seconds=float(seconds[first]),
-        )
-        yield from finite_pieces(_behaviours_mapped(recording, source.behaviours), findings.dropped)
+        return True
+    if axes:
+        findings.constant_axes[name] = axes
+    return False
 
 
 def _check_unit(part: Part, recording: Recording) -> None:
@@ -274,32 +314,16 @@ def _check_unit(part: Part, recording: Recording) -> None:
     if usual > LARGEST_USUAL:
         raise InputError(
             f"{part.source.name}: {part.file}: an animal's usual acceleration must be below {LARGEST_USUAL:g} g, got "
-            f"{usual:.4g} g under unit {part.source.unit}; correct unit (one of {', '.join(IN_G)})"
+            f"{usual:.4g} g under unit {part.source.unit}; correct unit (one of {', '.join(IN_G)}, or counts with "
+            "counts_per_g where the file holds a converter's raw counts)"
         )
-
-
-def _check_rate(part: Part, subject: str, intervals: NDArray[np.float64]) -> None:
-    assert isinstance(part.source, TabularSource)
-    if not len(intervals):
-        return
-    found = 1 / float(np.median(intervals))
-    rate = part.source.rate_hz
-    if abs(found / rate - 1) > RATE_TOLERANCE:
-        raise InputError(
-            f"{part.source.name}: {part.file}: rate_hz must agree with the time column to {RATE_TOLERANCE:.0%}, got "
-            f"rate_hz {rate:g} and {found:.4g} samples a second by the median interval of {subject}; correct "
-            "rate_hz, or leave out columns.time where its stamps are coarser than a sample or not in seconds"
-        )
-
-
-def _constant_axes(samples: NDArray[np.float64]) -> list[str]:
-    finite = samples[np.isfinite(samples).all(axis=1)]
-    return [axis for axis, values in zip(AXES, finite.T, strict=True) if len(values) and np.ptp(values) == 0]
 
 
 def _behaviours_mapped(recording: Recording, behaviours: dict[str, str]) -> Recording:
     if recording.labels is None or not behaviours:
         return recording
-    labels = np.empty(len(recording.labels), dtype=object)
-    labels[:] = [behaviours.get(label) for label in recording.labels]
-    return replace(recording, labels=labels)
+    listed = {folded(label): name for label, name in behaviours.items()}
+    codes, labels = pd.factorize(recording.labels)
+    # the last one is where code -1, an empty label, points
+    mapped = np.array([*(listed.get(folded(label)) for label in labels), None], dtype=object)
+    return replace(recording, labels=mapped[codes])

@@ -28,8 +28,9 @@ from aar_ray.corpus.checks import labelled_parts, unlabelled_parts
 from aar_ray.corpus.harvest import Harvest, harvest
 from aar_ray.corpus.labelled import LabelledWindows, Scope
 from aar_ray.corpus.normalise import Statistics, zscore, zscore_windows
-from aar_ray.corpus.readers import Findings, Part, fingerprint
+from aar_ray.corpus.readers import Part, fingerprint
 from aar_ray.corpus.recording import InputError
+from aar_ray.corpus.stretches import Findings
 from aar_ray.corpus.summary import Summary
 from aar_ray.seeds import stream
 from aar_ray.store import Store, stage_key

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from aar_ray.config import TabularSource
-from aar_ray.corpus.readers import Findings, parts, read
+from aar_ray.corpus.readers import parts, read
 from aar_ray.corpus.recording import Recording
+from aar_ray.corpus.stretches import Findings
 
 
 def table(rows: int = 120, rate_hz: float = 25.0, seed: int = 0) -> pd.DataFrame:

@@ -77,8 +77,8 @@ def test_one_animal_alone_is_refused(herd: Path) -> None:
 
 
 def test_misspelt_behaviours_are_refused_with_the_labels_that_are_there(herd: Path) -> None:
-    given = source(herd, behaviours={"walking": "walking", "Grazing": "grazing"})
-    with pytest.raises(InputError, match=r"got grazing; its labels are Grazing, Walking, .*lists walking, G"):
+    given = source(herd, behaviours={"walkin": "walking", "grazing": "grazing"})
+    with pytest.raises(InputError, match=r"got grazing; its labels are Grazing, Walking, .*lists walkin, g"):
         check_data(data(given), Protocol(), 0)
 
 
@@ -93,7 +93,7 @@ def test_metres_per_second_squared_called_g_are_refused(herd: Path) -> None:
 def test_no_test_animal_can_enter_the_corpus(herd: Path) -> None:
     again = source(herd, name="again", columns={"label": None})
     both = data(source(herd), again)
-    with pytest.raises(InputError, match=r"again: under split: paper no file .* got ann.csv, bea.csv, cat.csv; remove"):
+    with pytest.raises(InputError, match=r"again: test animals of herd must not .*, got ann, bea, cat; remove"):
         check_data(both, Protocol(split="paper"), 0)
     check_data(both, Protocol(split="paper", transductive=True), 0)
 

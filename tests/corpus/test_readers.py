@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from corpus.made_up import recordings, source, table
 
-from aar_ray.corpus.readers import REPEATED, check_source, fingerprint, parts, subjects_of
+from aar_ray.corpus.readers import check_source, fingerprint, parts, subjects_of
 from aar_ray.corpus.recording import NOT_FINITE, InputError
+from aar_ray.corpus.stretches import REPEATED
 
 
 def written(rows: pd.DataFrame, path: Path) -> Path:

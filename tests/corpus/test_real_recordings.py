@@ -16,7 +16,8 @@ import pytest
 from aar_ray.config import Data, Protocol, TabularSource
 from aar_ray.corpus.checks import check_data
 from aar_ray.corpus.harvest import Harvest, harvest
-from aar_ray.corpus.readers import Findings, parts
+from aar_ray.corpus.readers import parts
+from aar_ray.corpus.stretches import Findings
 
 ROOT = Path(os.environ.get("AAR_RAY_DATA", "no folder named by AAR_RAY_DATA"))
 pytestmark = pytest.mark.skipif(not ROOT.is_dir(), reason=f"real recordings are not there: {ROOT}")

@@ -13,9 +13,10 @@ from small_study import SMALL, small_study
 from aar_ray.config import Study
 from aar_ray.corpus.harvest import harvest
 from aar_ray.corpus.normalise import statistics_of, zscore
-from aar_ray.corpus.readers import Findings, parts
+from aar_ray.corpus.readers import parts
 from aar_ray.corpus.recording import InputError
 from aar_ray.corpus.shards import Corpus, build_corpus, build_labelled, read_corpus, resident_windows
+from aar_ray.corpus.stretches import Findings
 from aar_ray.store import Store
 
 STUDY = small_study()

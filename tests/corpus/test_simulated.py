@@ -10,7 +10,8 @@ import pytest
 from aar_ray.config import Data, SimulatedSource
 from aar_ray.corpus.harvest import harvest
 from aar_ray.corpus.labelled import LabelledWindows
-from aar_ray.corpus.readers import Findings, parts
+from aar_ray.corpus.readers import parts
+from aar_ray.corpus.stretches import Findings
 from aar_ray.training.forest import forest_scores
 
 SHARES = {"standing": 0.4315, "grazing": 0.3535, "walking": 0.2019, "running": 0.0087, "trotting": 0.0044}
