@@ -9,13 +9,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from aar_ray.method.layers import Dropout, LayerNorm, Linear, TokenBatchNorm, short_softmax
 from aar_ray.method.patches import cut_patches, patch_count
 
 
 class PatchTSTEncoder(nn.Module):
     """Patches of each axis by themselves, embedded, given a position, and passed through a Transformer.
 
-    All weights are shared by the axes; no axis and no window sees another one.
+    All weights are shared by the axes; no axis and no window sees another one. With stacked weights (see `layers`) it
+    is many encoders, and its input and output have a leading model dimension.
     """
 
     def __init__(
@@ -38,9 +40,9 @@ class PatchTSTEncoder(nn.Module):
         self.length, self.patch_length, self.patch_stride = length, patch_length, patch_stride
         self.patches = patch_count(length, patch_length, patch_stride)
         self.model_size = model_size
-        self.patch_projection = nn.Linear(patch_length, model_size)
+        self.patch_projection = Linear(patch_length, model_size)
         self.positions = _positions(positions, self.patches, model_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(model_size, heads, feedforward_size, dropout, normalisation, norm_position)
             for _ in range(layers)
@@ -48,15 +50,16 @@ class PatchTSTEncoder(nn.Module):
         # pre-norm layers leave their sum unnormalised
         self.final_norm = token_norm(normalisation, model_size) if norm_position == "pre" else nn.Identity()
 
-    def forward(self, series: Float[Tensor, "batch axes length"]) -> Float[Tensor, "batch axes patches model_size"]:
+    def forward(
+        self, series: Float[Tensor, "*models batch axes length"]
+    ) -> Float[Tensor, "*models batch axes patches model_size"]:
         """The encoded tokens f of every axis."""
-        batch, axes, _ = series.shape
         patches = cut_patches(series, patch_length=self.patch_length, patch_stride=self.patch_stride)
-        tokens = self.patch_projection(patches.flatten(0, 1)) + self.positions  # eq. 6
+        tokens = self.patch_projection(patches.flatten(-4, -3)) + self.positions.unsqueeze(-3)  # eq. 6
         tokens = self.dropout(tokens)
         for layer in self.layers:
             tokens = layer(tokens)
-        return self.final_norm(tokens).unflatten(0, (batch, axes))
+        return self.final_norm(tokens).unflatten(-3, series.shape[-3:-1])
 
 
 class TransformerLayer(nn.Module):
@@ -75,21 +78,23 @@ class TransformerLayer(nn.Module):
         self.pre_norm = norm_position == "pre"
         self.attention = SelfAttention(model_size, heads)
         self.feedforward = nn.Sequential(
-            nn.Linear(model_size, feedforward_size),
+            Linear(model_size, feedforward_size),
             nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(feedforward_size, model_size),
+            Dropout(dropout),
+            Linear(feedforward_size, model_size),
         )
         self.attention_norm = token_norm(normalisation, model_size)
         self.feedforward_norm = token_norm(normalisation, model_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
-    def forward(self, tokens: Float[Tensor, "series patches size"]) -> Float[Tensor, "series patches size"]:
+    def forward(
+        self, tokens: Float[Tensor, "*models series patches size"]
+    ) -> Float[Tensor, "*models series patches size"]:
         if self.pre_norm:
-            tokens = tokens + self.dropout(self.attention(self.attention_norm(tokens)))
-            return tokens + self.dropout(self.feedforward(self.feedforward_norm(tokens)))
-        tokens = self.attention_norm(tokens + self.dropout(self.attention(tokens)))
-        return self.feedforward_norm(tokens + self.dropout(self.feedforward(tokens)))
+            tokens = self.dropout(self.attention(self.attention_norm(tokens)), onto=tokens)
+            return self.dropout(self.feedforward(self.feedforward_norm(tokens)), onto=tokens)
+        tokens = self.attention_norm(self.dropout(self.attention(tokens), onto=tokens))
+        return self.feedforward_norm(self.dropout(self.feedforward(tokens), onto=tokens))
 
 
 class SelfAttention(nn.Module):
@@ -98,27 +103,25 @@ class SelfAttention(nn.Module):
     def __init__(self, model_size: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query_key_value = nn.Linear(model_size, 3 * model_size)
-        self.output = nn.Linear(model_size, model_size)
+        self.query_key_value = Linear(model_size, 3 * model_size)
+        self.output = Linear(model_size, model_size)
 
-    def forward(self, tokens: Float[Tensor, "series patches size"]) -> Float[Tensor, "series patches size"]:
-        query, key, value = self.query_key_value(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+    def forward(
+        self, tokens: Float[Tensor, "*models series patches size"]
+    ) -> Float[Tensor, "*models series patches size"]:
+        projected = self.query_key_value(tokens).unflatten(-1, (3, self.heads, -1))
+        query, key, value = projected.transpose(-4, -2).unbind(
+            -3
+        )  # each [*models, series, heads, patches, size / heads]
         # plain products: at 6 to 25 tokens the fused attention kernels cost more than they save on a CPU
-        scores = (query @ key.transpose(-1, -2)) / math.sqrt(query.shape[-1])
-        mixed = scores.softmax(dim=-1) @ value
-        return self.output(mixed.transpose(1, 2).flatten(-2))
-
-
-class TokenBatchNorm(nn.BatchNorm1d):
-    """Batch norm of each feature over all tokens of the batch, as the original PatchTST has it."""
-
-    def forward(self, tokens: Float[Tensor, "series patches size"]) -> Float[Tensor, "series patches size"]:
-        return super().forward(tokens.flatten(0, 1)).view_as(tokens)
+        scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-1, -2)
+        mixed = short_softmax(scores).to(value.dtype) @ value
+        return self.output(mixed.transpose(-3, -2).flatten(-2))
 
 
 def token_norm(normalisation: Literal["layer", "batch"], size: int) -> nn.Module:
     """The normalisation that the setting names."""
-    return nn.LayerNorm(size) if normalisation == "layer" else TokenBatchNorm(size)
+    return LayerNorm(size) if normalisation == "layer" else TokenBatchNorm(size)
 
 
 def _positions(kind: Literal["learned", "sincos"], patches: int, size: int) -> nn.Parameter:

@@ -19,8 +19,8 @@ def patch_count(length: int, patch_length: int, patch_stride: int) -> int:
 
 
 def cut_patches(
-    series: Float[Tensor, "batch axes length"], *, patch_length: int, patch_stride: int
-) -> Float[Tensor, "batch axes patches patch_length"]:
+    series: Float[Tensor, "*models batch axes length"], *, patch_length: int, patch_stride: int
+) -> Float[Tensor, "*models batch axes patches patch_length"]:
     """Cut each axis of each window or spectrum into overlapping patches (paper, eq. 5).
 
     The last value is first repeated `patch_stride` times, so the end of the series is seen. "Symmetric padding" in

@@ -1,4 +1,4 @@
-"""Fine-tuning of one fold as a Ray task, found in the store where it has been done before."""
+"""Fine-tuning of folds, some of them in each Ray task, found in the store where it has been done before."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aar_ray.search.placement import Placement
 from aar_ray.store import stage_key
 from aar_ray.training import finetune as finetuning
 from aar_ray.training import forest
-from aar_ray.training.finetune import finetune
+from aar_ray.training.finetune import Job, finetune_bundle
 
 Stopped = Callable[[], bool]
 
@@ -56,18 +56,31 @@ class Folds:
         read = {name: value for name, value in dotted(settings).items() if name.split(".")[0] in FINETUNE_SECTIONS}
         made_from = {"encoder": encoder_key, "settings": read, **self._made_from(seed)}
         encoder = self.stages.encoder.remote(encoder_key) if encoder_key else None
-        yield from self._each("finetune", finetuning.VERSION, made_from, stopped, _finetune_fold, settings, encoder)
+        # folds that are trained together cost less than one by one: no more tasks than can run at once
+        most = self.placement.fold_tasks
+        yield from self._each(
+            "finetune", finetuning.VERSION, made_from, stopped, most, _finetune_folds, settings, encoder
+        )
 
     def forest(self, seed: int, stopped: Stopped = lambda: False) -> Iterator[dict[str, Any]]:
         """The random forest on every fold."""
-        yield from self._each("random forest", forest.VERSION, self._made_from(seed), stopped, _forest_fold)
+        most = len(self.folds)
+        yield from self._each("random forest", forest.VERSION, self._made_from(seed), stopped, most, _forest_folds)
 
     def _made_from(self, seed: int) -> dict[str, Any]:
         return {"labelled": self.labelled_key, "normalisation": self.normalisation, "seed": seed}
 
     def _each(
-        self, stage: str, version: int, made_from: dict[str, Any], stopped: Stopped, task: Any, *arguments: Any
+        self,
+        stage: str,
+        version: int,
+        made_from: dict[str, Any],
+        stopped: Stopped,
+        most: int,
+        task: Any,
+        *arguments: Any,
     ) -> Iterator[dict[str, Any]]:
+        """The folds that are found, then the others as they end, in at most `most` tasks."""
         seed = made_from["seed"]
         everything = [{**made_from, "fold": asdict(fold)} for fold in self.folds]
         keys = [stage_key(stage, version, one) for one in everything]
@@ -76,37 +89,54 @@ class Folds:
         task = task.options(num_cpus=placement.fold_cpus, num_gpus=placement.fold_gpus, scheduling_strategy="DEFAULT")
         claimer = uuid.uuid4().hex
         unclaimed = dict(zip(keys, range(len(keys)), strict=True))
-        waiting: dict[Any, int] = {}
+        waiting: dict[Any, list[int]] = {}
         try:
             while (unclaimed or waiting) and not stopped():
                 # what another trial or study makes now is waited for; claims on what is made here are renewed
-                making = [keys[number] for number in waiting.values()]
+                making = [keys[number] for numbers in waiting.values() for number in numbers]
                 states = ray.get(self.stages.claim.remote([*unclaimed, *making], claimer))
-                for key in [key for key in unclaimed if states[key]]:
-                    number = unclaimed.pop(key)
-                    fold = self.folds[number]
-                    if states[key] is True:
-                        ref = task.remote(self.labelled, fold, self.normalisation, seed, placement, *arguments)
-                        waiting[ref] = number
-                    else:
-                        yield _event(fold, seed, key, states[key], cached=True)
+                settled = {key: unclaimed.pop(key) for key in list(unclaimed) if states[key]}
+                for numbers in _shared_out([number for key, number in settled.items() if states[key] is True], most):
+                    folds = [self.folds[number] for number in numbers]
+                    ref = task.remote(self.labelled, folds, self.normalisation, seed, placement, *arguments)
+                    waiting[ref] = numbers
+                for key, number in settled.items():
+                    if states[key] is not True:
+                        yield _event(self.folds[number], seed, key, states[key], cached=True)
                 ended = _first_ended(waiting) if waiting else None
                 if ended is None:
                     if unclaimed and not waiting:
                         time.sleep(LOOK_UP_SECONDS)
                     continue
-                number = waiting.pop(ended)
-                outcome = ray.get(ended)
-                ray.get(self.stages.keep.remote(keys[number], everything[number], outcome))
-                yield _event(self.folds[number], seed, keys[number], outcome["result"], cached=False)
+                for number, outcome in _good_ones(waiting.pop(ended), ray.get(ended)):
+                    ray.get(self.stages.keep.remote(keys[number], everything[number], outcome))
+                    yield _event(self.folds[number], seed, keys[number], outcome["result"], cached=False)
         finally:
             self.stages.release.remote(keys, claimer)
 
 
-def _first_ended(waiting: Mapping[Any, int]) -> Any | None:
+def _shared_out(numbers: Sequence[int], most: int) -> list[list[int]]:
+    """At most so many parts, as equal as can be."""
+    parts = min(len(numbers), most)
+    return [list(numbers[part::parts]) for part in range(parts)]
+
+
+def _first_ended(waiting: Mapping[Any, list[int]]) -> Any | None:
     """One of the tasks that has ended, or None after some time."""
     ended, _ = ray.wait(list(waiting), timeout=LOOK_UP_SECONDS)
     return ended[0] if ended else None
+
+
+def _good_ones(
+    numbers: Sequence[int], outcomes: Sequence[dict[str, Any] | ArithmeticError]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """What a task made of its folds; an error that one of them met is raised when the others are through."""
+    for number, outcome in zip(numbers, outcomes, strict=True):
+        if not isinstance(outcome, ArithmeticError):
+            yield number, outcome
+    for outcome in outcomes:
+        if isinstance(outcome, ArithmeticError):
+            raise outcome
 
 
 def _event(fold: Fold, seed: int, key: str, result: dict[str, Any], *, cached: bool) -> dict[str, Any]:
@@ -127,33 +157,41 @@ def mean_macro_f1(folds: Sequence[dict[str, Any]]) -> float:
 
 
 @ray.remote(max_retries=3)
-def _finetune_fold(
+def _finetune_folds(
     labelled: LabelledWindows,
-    fold: Fold,
+    folds: Sequence[Fold],
     normalisation: Any,
     seed: int,
     placement: Placement,
     settings: Settings,
     encoder: dict[str, torch.Tensor] | None,
-) -> dict[str, Any]:
+) -> list[dict[str, Any] | ArithmeticError]:
     started = time.perf_counter()
     torch.set_num_threads(max(1, int(placement.fold_cpus)))
-    train, validation = normalised_for(labelled, fold, normalisation)
-    device = "cuda" if placement.fold_gpus else "cpu"
-    tuned = finetune(train, validation, settings, seed=seed, encoder=encoder, device=device)
-    return {
-        "result": {**tuned.result, "seconds": time.perf_counter() - started},
-        "probabilities": tuned.probabilities,
-        "model": tuned.model,
-    }
+    jobs = [Job(*normalised_for(labelled, fold, normalisation), settings, seed, encoder) for fold in folds]
+    outcomes = finetune_bundle(jobs, device="cuda" if placement.fold_gpus else "cpu")
+    seconds = (time.perf_counter() - started) / len(folds)
+    return [
+        outcome
+        if isinstance(outcome, ArithmeticError)
+        else {
+            "result": {**outcome.result, "seconds": seconds},
+            "probabilities": outcome.probabilities,
+            "model": outcome.model,
+        }
+        for outcome in outcomes
+    ]
 
 
 @ray.remote(max_retries=3)
-def _forest_fold(
-    labelled: LabelledWindows, fold: Fold, normalisation: Any, seed: int, placement: Placement
-) -> dict[str, Any]:
-    started = time.perf_counter()
-    result = forest.forest_scores(
-        labelled.of(fold.train), labelled.of(fold.validation), seed=seed, jobs=max(1, int(placement.fold_cpus))
-    )
-    return {"result": {**result, "seconds": time.perf_counter() - started}}
+def _forest_folds(
+    labelled: LabelledWindows, folds: Sequence[Fold], normalisation: Any, seed: int, placement: Placement
+) -> list[dict[str, Any]]:
+    outcomes = []
+    for fold in folds:
+        started = time.perf_counter()
+        result = forest.forest_scores(
+            labelled.of(fold.train), labelled.of(fold.validation), seed=seed, jobs=max(1, int(placement.fold_cpus))
+        )
+        outcomes.append({"result": {**result, "seconds": time.perf_counter() - started}})
+    return outcomes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aar_ray.config import Resources
 
@@ -29,6 +29,8 @@ class Placement:
     fold_gpus: float
     trial_slots: int
     """Trials at once."""
+    fold_tasks: int = 1
+    """Fine-tuning tasks that fit beside the worker groups at once."""
 
 
 def place(resources: Resources, nodes: Sequence[Node]) -> Placement:
@@ -65,11 +67,14 @@ def place(resources: Resources, nodes: Sequence[Node]) -> Placement:
         fold_gpus=fold_gpus,
         trial_slots=resources.trial_slots,
     )
-    _check(placement, nodes)
-    return placement
+    free = _check(placement, nodes)
+    fold = {"CPU": placement.fold_cpus, "GPU": placement.fold_gpus}
+    more = sum(min(int(node.get(name, 0) // amount) for name, amount in fold.items() if amount) for node in free)
+    return replace(placement, fold_tasks=1 + more)
 
 
-def _check(placement: Placement, nodes: Sequence[Node]) -> None:
+def _check(placement: Placement, nodes: Sequence[Node]) -> list[dict[str, float]]:
+    """What the nodes have left when the groups and one fine-tuning task are placed."""
     slots = int(sum(node.get("trial_slot", 0) for node in nodes))
     if slots < 1:
         raise DoesNotFit(
@@ -92,6 +97,7 @@ def _check(placement: Placement, nodes: Sequence[Node]) -> None:
                 f"{_amounts(worker)} each and a fine-tuning task with {_amounts(fold)} beside them; the nodes have "
                 f"{'; '.join(_amounts(node) for node in nodes)}. Lower resources.pretrain or add nodes"
             )
+    return free
 
 
 def _amounts(bundle: Node) -> str:

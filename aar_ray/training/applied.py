@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from aar_ray.method.encoder import PatchTSTEncoder, TokenBatchNorm
+from aar_ray.method.encoder import PatchTSTEncoder
+from aar_ray.method.layers import TokenBatchNorm
 from aar_ray.method.tfc import TFCModel
 
 

@@ -1,18 +1,22 @@
-"""Fine-tuning of the classifier on one fold (paper, "Model fine-tuning" and "Experimental setting").
+"""Fine-tuning of classifiers, each on one fold (paper, "Model fine-tuning" and "Experimental setting").
 
-The scratch baseline is the same function without pre-trained weights.
+The folds and seeds of a setting, and settings of equal shape, are trained together as a bundle: one model with stacked
+weights. Each is what it would be alone, with its own data, order, dropout, optimiser settings and early stopping; one
+that has stopped leaves the bundle. The scratch baseline is the same function without pre-trained weights.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from aar_ray.config import Settings, dotted
@@ -21,12 +25,52 @@ from aar_ray.method.class_weights import class_weights
 from aar_ray.method.classifier import Classifier, Head
 from aar_ray.method.encoder import PatchTSTEncoder
 from aar_ray.method.scores import accuracy, confusion_matrix, macro_f1, scores
-from aar_ray.seeds import drawing_from, torch_stream
+from aar_ray.seeds import drawing_from
+from aar_ray.training.bundle import EVALUATION_BATCH, Bundle, Member
 
-VERSION = 1
+VERSION = 2
 """Part of every fine-tune key: raise it when the same settings would give another classifier."""
 
-EVALUATION_BATCH = 1024
+
+@dataclass(frozen=True)
+class Job:
+    """One classifier to fine-tune."""
+
+    train: LabelledWindows
+    validation: LabelledWindows
+    """Z-scored windows of other animals than `train`."""
+    settings: Settings
+    """Of these the sections `patchtst`, `classifier` and `finetune` are read."""
+    seed: int
+    """Of the trial."""
+    encoder: dict[str, Tensor] | None = None
+    """Pre-trained weights of E_T; None starts from random weights."""
+
+    def check(self) -> None:
+        """Whether it can be done.
+
+        Raises:
+            ValueError: a frozen encoder without pre-trained weights; nothing to train or to validate on.
+        """
+        if self.encoder is None and self.settings.finetune.encoder == "frozen":
+            raise ValueError("finetune.encoder must be trained where there are no pre-trained weights, got frozen")
+        for name, windows in (("train", self.train), ("validate", self.validation)):
+            if not len(windows.labels):
+                raise ValueError(f"fine-tuning needs windows to {name} on, got none")
+
+    def shape(self) -> dict[str, Any]:
+        """What the jobs of a bundle agree in; all else may differ."""
+        sections = {"patchtst": self.settings.patchtst, "classifier": self.settings.classifier}
+        finetune = self.settings.finetune
+        return {
+            **{f"{section}.{name}": value for section, part in sections.items() for name, value in part},
+            "patchtst.dropout": None,  # of pre-training alone
+            "finetune.encoder": finetune.encoder,
+            "finetune.optimiser": finetune.optimiser,
+            "finetune.batch_size": finetune.batch_size,
+            "axes and samples of a window": self.train.windows.shape[1:],
+            "classes": self.train.classes,
+        }
 
 
 @dataclass(frozen=True)
@@ -50,56 +94,132 @@ def finetune(
     encoder: dict[str, Tensor] | None = None,
     device: torch.device | str = "cpu",
 ) -> FineTuned:
-    """Train on some animals, keep the epoch that is best on the validation animals.
+    """Train on some animals, keep the epoch that is best on the validation animals: a bundle of one.
 
     Args:
-        train, validation: z-scored windows of different animals.
-        settings: sections `patchtst`, `classifier` and `finetune` are read.
-        seed: of the study.
-        encoder: pre-trained weights of E_T; None starts from random weights.
+        train, validation, settings, seed, encoder: see `Job`.
 
     Raises:
         ValueError: a frozen encoder without pre-trained weights; nothing to train or to validate on.
+        ArithmeticError: the loss became NaN or infinite.
     """
-    if encoder is None and settings.finetune.encoder == "frozen":
-        raise ValueError("finetune.encoder must be trained where there are no pre-trained weights, got frozen")
-    for name, windows in (("train", train), ("validate", validation)):
-        if not len(windows.labels):
-            raise ValueError(f"fine-tuning needs windows to {name} on, got none")
-    device = torch.device(device)
-    model = _build(train, settings, seed, encoder).to(device)
-    fit = _Fit(model, train, validation, settings, seed, device)
-    best, epochs = fit.until_patience_ends()
-    model.load_state_dict(best.model)
-    probabilities = fit.validation_logits().softmax(dim=1).cpu().numpy()
-    return FineTuned(
-        result={
-            **scores(best.confusion, train.classes),
-            "best_epoch": best.epoch,
-            "epochs": epochs,
-            "applied": dotted(settings),
-        },
-        probabilities=probabilities,
-        model={name: value.cpu() for name, value in best.model.items()},
+    (outcome,) = finetune_bundle([Job(train, validation, settings, seed, encoder)], device=device)
+    if isinstance(outcome, ArithmeticError):
+        raise outcome
+    return outcome
+
+
+def finetune_bundle(jobs: Sequence[Job], *, device: torch.device | str = "cpu") -> list[FineTuned | ArithmeticError]:
+    """Train the classifiers of all jobs at once.
+
+    Returns:
+        One outcome a job, in the jobs' order: an error where the loss of that job became NaN or infinite.
+
+    Raises:
+        ValueError: jobs whose models differ in shape, or one that cannot be done (see `Job.check`).
+    """
+    for job in jobs:
+        job.check()
+        differing = [name for name, value in job.shape().items() if value != jobs[0].shape()[name]]
+        if differing:
+            raise ValueError(f"the jobs of a bundle must agree in {', '.join(differing)}; make two bundles of them")
+    fits = [_Fit(job) for job in jobs]
+    # who has most windows comes first, so that those with a step left in an epoch stand side by side
+    running = sorted(fits, key=lambda fit: -len(fit.job.train))
+    bundle = _bundle([fit.job for fit in running], torch.device(device)) if running else None
+    while running:
+        assert bundle is not None
+        losses = bundle.run_epoch(len(running[0].epochs) + 1)
+        for row, (fit, loss) in enumerate(zip(running, losses, strict=True)):
+            fit.record(loss, bundle.logits(row), partial(bundle.state, row))
+        going_on = [row for row, fit in enumerate(running) if fit.goes_on()]
+        if len(going_on) < len(running):
+            bundle.keep(going_on)
+            running = [running[row] for row in going_on]
+    return [fit.outcome() for fit in fits]
+
+
+def _bundle(jobs: Sequence[Job], device: torch.device) -> Bundle:
+    settings = jobs[0].settings.finetune
+    prepared = _Inputs(device)
+    return Bundle(
+        [_member(job, prepared) for job in jobs],
+        batch_size=settings.batch_size,
+        decoupled_decay=settings.optimiser == "adamw",
+        device=device,
     )
 
 
-def _build(train: LabelledWindows, settings: Settings, seed: int, encoder: dict[str, Tensor] | None) -> Classifier:
-    _, axes, length = train.windows.shape
+def _member(job: Job, inputs: _Inputs) -> Member:
+    settings = job.settings.finetune
+    model = _build(job).to(device=inputs.device, dtype=torch.as_tensor(job.train.windows[:0]).dtype)
+    frozen = settings.encoder == "frozen"
+    return Member(
+        # a frozen encoder gives the same features every epoch: it runs once, and only the head is trained
+        model=model.head if frozen else model,
+        prefix="head." if frozen else "",
+        untrained={f"encoder.{name}": value for name, value in model.encoder.state_dict().items()} if frozen else {},
+        train=inputs(job, job.train, model),
+        labels=job.train.labels,
+        validation=inputs(job, job.validation, model),
+        seed=job.seed,
+        class_weights=_class_weights(job),
+        dropout=settings.dropout,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+    )
+
+
+class _Inputs:
+    """What models are trained on, on its device: windows, or the features that a frozen encoder makes of them.
+
+    Jobs that share their windows, and where it is frozen their encoder, share what is made of them.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._made: dict[tuple[int, int | None], Tensor] = {}
+
+    def __call__(self, job: Job, labelled: LabelledWindows, model: Classifier) -> Tensor:
+        frozen = job.settings.finetune.encoder == "frozen"
+        key = id(labelled.windows), id(job.encoder) if frozen else None
+        if key not in self._made:
+            windows = torch.as_tensor(labelled.windows, device=self.device)
+            self._made[key] = _features(model, windows) if frozen else windows
+        return self._made[key]
+
+
+@torch.no_grad()
+def _features(model: Classifier, windows: Tensor) -> Tensor:
+    model.eval()
+    return torch.cat([model.features(part) for part in windows.split(EVALUATION_BATCH)])
+
+
+def _class_weights(job: Job) -> NDArray[np.float64]:
+    return class_weights(
+        np.bincount(job.train.labels, minlength=len(job.train.classes)),
+        class_weights=job.settings.finetune.class_weights,
+        class_balance_beta=job.settings.finetune.class_balance_beta,
+    )
+
+
+def _build(job: Job) -> Classifier:
+    _, axes, length = job.train.windows.shape
+    settings = job.settings
     patchtst = {**dict(settings.patchtst), "dropout": settings.finetune.dropout}
-    with drawing_from(seed, "initial weights", "finetune"):
+    with drawing_from(job.seed, "initial weights", "finetune"):
         model = Classifier(
             PatchTSTEncoder(length, **patchtst),
             Head(
                 axes,
                 settings.patchtst.model_size,
-                len(train.classes),
+                len(job.train.classes),
                 dropout=settings.finetune.dropout,
                 **dict(settings.classifier),
             ),
         )
-    if encoder is not None:
-        model.encoder.load_state_dict(encoder)
+    if job.encoder is not None:
+        model.encoder.load_state_dict(job.encoder)
     return model
 
 
@@ -108,103 +228,58 @@ class _Best:
     epoch: int
     score: float
     confusion: NDArray[np.int64]
+    logits: Tensor
     model: dict[str, Tensor]
 
 
+@dataclass
 class _Fit:
-    """One classifier, its data on its device, and the loop."""
+    """What has become of one job."""
 
-    def __init__(
-        self,
-        model: Classifier,
-        train: LabelledWindows,
-        validation: LabelledWindows,
-        settings: Settings,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        self.model, self.finetune, self.seed, self.device = model, settings.finetune, seed, device
-        self.classes = len(train.classes)
-        self.train_labels = torch.as_tensor(train.labels, device=device)
-        self.validation_labels = torch.as_tensor(validation.labels, device=device)
-        counts = np.bincount(train.labels, minlength=self.classes)
-        self.class_weights = torch.as_tensor(
-            class_weights(
-                counts,
-                class_weights=settings.finetune.class_weights,
-                class_balance_beta=settings.finetune.class_balance_beta,
-            ),
-            dtype=torch.float32,
-            device=device,
+    job: Job
+    best: _Best | None = None
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    failure: ArithmeticError | None = None
+
+    def record(self, train_loss: float, logits: Tensor, weights: Callable[[], dict[str, Tensor]]) -> None:
+        """Look at the validation logits after an epoch; `weights` copies the model's, should it be the best so far."""
+        truth = self.job.validation.labels
+        confusion = confusion_matrix(truth, logits.argmax(dim=1).numpy(), logits.shape[1])
+        record = {
+            "train_loss": train_loss,
+            "validation_loss": float(cross_entropy(logits, torch.as_tensor(truth))),
+            "macro_f1": macro_f1(confusion),
+            "accuracy": accuracy(confusion),
+        }
+        self.epochs.append(record)
+        epoch = len(self.epochs)
+        if not math.isfinite(train_loss + record["validation_loss"]):
+            self.failure = ArithmeticError(
+                f"the fine-tuning loss was not finite in epoch {epoch}: lower finetune.learning_rate"
+            )
+            return
+        score = record[self.job.settings.finetune.selection]
+        if self.best is None or score > self.best.score:
+            self.best = _Best(epoch, score, confusion, logits, weights())
+
+    def goes_on(self) -> bool:
+        """Whether another epoch is due."""
+        if self.failure is not None or self.best is None:
+            return False
+        finetune, epoch = self.job.settings.finetune, len(self.epochs)
+        return epoch < finetune.epochs and epoch - self.best.epoch < finetune.patience
+
+    def outcome(self) -> FineTuned | ArithmeticError:
+        if self.failure is not None:
+            return self.failure
+        assert self.best is not None
+        return FineTuned(
+            result={
+                **scores(self.best.confusion, self.job.train.classes),
+                "best_epoch": self.best.epoch,
+                "epochs": self.epochs,
+                "applied": dotted(self.job.settings),
+            },
+            probabilities=self.best.logits.softmax(dim=1).numpy(),
+            model=self.best.model,
         )
-        train_windows = torch.as_tensor(train.windows, device=device)
-        validation_windows = torch.as_tensor(validation.windows, device=device)
-        frozen = settings.finetune.encoder == "frozen"
-        # a frozen encoder gives the same features every epoch: it runs once, and only the head is trained
-        self.trained: nn.Module = model.head if frozen else model
-        self.inputs = self._features(train_windows) if frozen else train_windows
-        self.validation_inputs = self._features(validation_windows) if frozen else validation_windows
-        self.optimiser = _optimiser(self.trained, settings)
-
-    def until_patience_ends(self) -> tuple[_Best, list[dict[str, float]]]:
-        """The best epoch, and a record of each."""
-        best: _Best | None = None
-        epochs: list[dict[str, float]] = []
-        for epoch in range(1, self.finetune.epochs + 1):
-            train_loss = self._run_epoch(epoch)
-            logits = self.validation_logits()
-            predicted = logits.argmax(dim=1).cpu().numpy()
-            confusion = confusion_matrix(self.validation_labels.cpu().numpy(), predicted, self.classes)
-            record = {
-                "train_loss": train_loss,
-                "validation_loss": float(cross_entropy(logits, self.validation_labels)),
-                "macro_f1": macro_f1(confusion),
-                "accuracy": accuracy(confusion),
-            }
-            epochs.append(record)
-            if not math.isfinite(train_loss + record["validation_loss"]):
-                raise ArithmeticError(f"the fine-tuning loss was not finite in epoch {epoch}: lower learning_rate")
-            score = record[self.finetune.selection]
-            if best is None or score > best.score:
-                weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-                best = _Best(epoch, score, confusion, weights)
-            if epoch - best.epoch >= self.finetune.patience:
-                break
-        assert best is not None
-        return best, epochs
-
-    def _run_epoch(self, epoch: int) -> float:
-        generator = torch_stream(self.seed, "finetune", "shuffle", epoch, device=self.device)
-        order = torch.randperm(len(self.inputs), generator=generator, device=self.device)
-        total = torch.zeros((), device=self.device)
-        self.trained.train()
-        with drawing_from(self.seed, "finetune", "dropout", epoch):
-            for chosen in order.split(self.finetune.batch_size):
-                labels = self.train_labels[chosen]
-                losses = cross_entropy(self.trained(self.inputs[chosen]), labels, reduction="none")
-                # the mean over windows of weight times loss: a batch's rare windows keep their weight whatever else
-                # is in the batch, unlike torch's weighted mean
-                loss = (self.class_weights[labels] * losses).mean()
-                self.optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                self.optimiser.step()
-                total += loss.detach() * len(chosen)
-        return float(total / len(self.inputs))
-
-    @torch.no_grad()
-    def validation_logits(self) -> Tensor:
-        """Of every validation window, dropout off."""
-        self.trained.eval()
-        return torch.cat([self.trained(part) for part in self.validation_inputs.split(EVALUATION_BATCH)])
-
-    @torch.no_grad()
-    def _features(self, windows: Tensor) -> Tensor:
-        self.model.eval()
-        return torch.cat([self.model.features(part) for part in windows.split(EVALUATION_BATCH)])
-
-
-def _optimiser(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    kind = torch.optim.Adam if settings.finetune.optimiser == "adam" else torch.optim.AdamW
-    return kind(
-        model.parameters(), lr=settings.finetune.learning_rate, weight_decay=settings.finetune.weight_decay, fused=True
-    )

@@ -13,7 +13,7 @@ from training.toy import CLASSES, herd, tiny
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.corpus.splits import Fold
 from aar_ray.search.artifacts import PretrainStage
-from aar_ray.search.folds import Folds, mean_macro_f1
+from aar_ray.search.folds import Folds, _shared_out, mean_macro_f1
 from aar_ray.search.placement import Placement
 from aar_ray.search.stages import Stages
 
@@ -22,7 +22,9 @@ FOLDS = tuple(
     Fold(name=animal, train=tuple(other for other in ANIMALS if other != animal), validation=(animal,), test=())
     for animal in ANIMALS
 )
-PLACEMENT = Placement(groups=1, workers=1, worker_cpus=1, worker_gpus=0, fold_cpus=1, fold_gpus=0, trial_slots=1)
+PLACEMENT = Placement(
+    groups=1, workers=1, worker_cpus=1, worker_gpus=0, fold_cpus=1, fold_gpus=0, trial_slots=1, fold_tasks=2
+)
 
 
 def three_animals() -> LabelledWindows:
@@ -71,6 +73,12 @@ def test_every_fold_is_scored_on_its_own_animals(first: dict[str, dict[str, Any]
         assert fold["cached"] is False
         # a row of the confusion matrix is what the animal did
         assert np.sum(fold["result"]["confusion"], axis=1).tolist() == [9, 6, 4]
+
+
+def test_folds_are_shared_out_to_as_many_tasks_as_can_run_at_once() -> None:
+    assert _shared_out([3, 5, 8, 9, 11], 2) == [[3, 8, 11], [5, 9]]
+    assert _shared_out([3, 5], 4) == [[3], [5]]
+    assert _shared_out([], 4) == []
 
 
 def test_a_second_time_every_fold_is_found(folds: Folds, first: dict[str, dict[str, Any]]) -> None:

@@ -38,6 +38,14 @@ def test_gpus_are_used_where_there_are_any() -> None:
     assert (two_workers.groups, two_workers.worker_gpus) == (1, 1.0)
 
 
+def test_fine_tuning_tasks_are_as_many_as_fit_beside_the_groups() -> None:
+    assert place(resources(), LAPTOP).fold_tasks == 1
+    assert place(resources(), [{"CPU": 3.0, "trial_slot": 4.0}]).fold_tasks == 2
+    assert place(resources(finetune={"cpus": 2}), [{"CPU": 8.0, "trial_slot": 1.0}, {"CPU": 3.0}]).fold_tasks == 3
+    # half of each GPU is left to fine-tuning, in quarters
+    assert place(resources(trial_slots=2), [{"CPU": 8.0, "GPU": 1.0, "trial_slot": 2.0}] * 2).fold_tasks == 4
+
+
 def test_what_does_not_fit_is_refused_with_the_arithmetic() -> None:
     with pytest.raises(DoesNotFit, match=r"1 group\(s\) of 2 worker\(s\) with 1 CPU, 0 GPU each.*have 2 CPU, 0 GPU"):
         place(resources(pretrain={"workers": 2}), LAPTOP)

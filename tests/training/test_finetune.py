@@ -21,6 +21,7 @@ from aar_ray.method.classifier import Classifier, Head
 from aar_ray.method.encoder import PatchTSTEncoder
 from aar_ray.method.scores import confusion_matrix
 from aar_ray.seeds import drawing_from, torch_stream
+from aar_ray.training import bundle
 from aar_ray.training import finetune as finetuning
 from aar_ray.training.finetune import FineTuned, finetune
 
@@ -256,7 +257,7 @@ def test_classes_absent_from_training_or_validation_are_listed_and_harmless() ->
 
 def test_validation_is_scored_alike_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = finetune(TRAIN, VALIDATION, tiny(), seed=1)
-    monkeypatch.setattr(finetuning, "EVALUATION_BATCH", 5)
+    monkeypatch.setattr(bundle, "EVALUATION_BATCH", 5)
     parts = finetune(TRAIN, VALIDATION, tiny(), seed=1)
     np.testing.assert_allclose(parts.probabilities, whole.probabilities, rtol=1e-5, atol=1e-6)
 
@@ -276,5 +277,5 @@ def test_nothing_to_train_or_validate_on_is_refused() -> None:
 @pytest.mark.parametrize("batch_size", [32, 1000], ids=["in a later step", "in the epoch's only step"])
 def test_an_absurd_learning_rate_is_an_error_with_the_way_out(batch_size: int) -> None:
     settings = tiny(finetune__learning_rate=1e30, finetune__batch_size=batch_size, finetune__epochs=1)
-    with pytest.raises(ArithmeticError, match="lower learning_rate"):
+    with pytest.raises(ArithmeticError, match=r"lower finetune\.learning_rate"):
         finetune(TRAIN, VALIDATION, settings, seed=1)
