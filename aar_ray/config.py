@@ -16,6 +16,9 @@ from pydantic_core import PydanticCustomError
 
 Names = Annotated[tuple[str, ...], Strict(False)]
 
+SMALLEST_DEVIATION = 1e-6
+"""In g, far below any sensor's noise: an axis that varies less counts as constant, and its z-score is 0."""
+
 
 class Part(BaseModel):
     """A section of the study file: strict types, no unknown names, no NaN or infinity, immutable."""
@@ -26,6 +29,13 @@ class Part(BaseModel):
 
 
 # --- what a trial varies -----------------------------------------------------------------------------------------
+
+
+class Normalise(Part):
+    """The z-score of windows (METHOD row 17)."""
+
+    scope: Literal["source", "recording", "window"] = "source"
+    """Scope of mean and deviation, per axis; `source` means, for labelled data, the training animals."""
 
 
 class PatchTST(Part):
@@ -105,7 +115,9 @@ class Augment(Part):
     crop_fraction: float = Field(default=0.5, gt=0, le=1)
     """Shortest crop, as a share of the window; a crop is resized to L."""
     rotation_degrees: float = Field(default=20.0, ge=0, le=180)
-    """Largest angle of `rotation`, about a random axis."""
+    """Largest angle of `rotation`, either way."""
+    rotation_axis: Literal["any", "x", "y", "z"] = "any"
+    """Axis of `rotation`: a random direction for each window, or one of the sensor's, about which a collar slips."""
     frequency_families: Names = ("perturbation", "masking")
     """Of these one is drawn for each spectrum."""
     perturbation_strength: float = Field(default=0.1, ge=0)
@@ -190,6 +202,7 @@ class Finetune(Part):
 class Settings(Part):
     """Everything that a trial can vary, by dotted name `section.setting`."""
 
+    normalise: Normalise = Normalise()
     patchtst: PatchTST = PatchTST()
     tfc: TFC = TFC()
     spectrum: Spectrum = Spectrum()
@@ -213,7 +226,7 @@ class Settings(Part):
         return self
 
 
-PRETRAIN_SECTIONS = ("patchtst", "tfc", "spectrum", "augment", "pretrain")
+PRETRAIN_SECTIONS = ("normalise", "patchtst", "tfc", "spectrum", "augment", "pretrain")
 """Sections that the pre-trained encoder depends on; all others concern fine-tuning alone."""
 
 
@@ -369,8 +382,6 @@ class Data(Part):
     same_animal: Annotated[tuple[Names, ...], Strict(False)] = ()
     """Groups of `source/animal`: names under which one animal is known. The labelled source's name stands for all
     of them, else the first."""
-    normalisation: Literal["source", "recording", "window"] = "source"
-    """Scope of the z-score's mean and deviation, per axis; `source` means, for labelled data, the training animals."""
 
     @property
     def window_samples(self) -> int:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aar_ray.corpus.normalise import Statistics, statistics_of, zscore, zscore_windows
+from aar_ray.corpus.normalise import Scope, Statistics, statistics_of, zscore, zscore_windows
 from aar_ray.corpus.splits import Fold
-
-Scope = Literal["source", "recording", "window"]
 
 
 @dataclass(frozen=True)

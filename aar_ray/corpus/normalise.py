@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-SMALLEST_DEVIATION = 1e-6
-"""In g, far below any sensor's noise: an axis that varies less counts as constant and becomes 0."""
+from aar_ray.config import SMALLEST_DEVIATION
+
+Scope = Literal["source", "recording", "window"]
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from aar_ray.config import Data, Study
 from aar_ray.corpus.checks import labelled_parts, unlabelled_parts
 from aar_ray.corpus.harvest import Harvest, harvest
-from aar_ray.corpus.labelled import LabelledWindows, Scope
-from aar_ray.corpus.normalise import Statistics, zscore, zscore_windows
+from aar_ray.corpus.labelled import LabelledWindows
+from aar_ray.corpus.normalise import Scope, Statistics
 from aar_ray.corpus.readers import Part, fingerprint
 from aar_ray.corpus.recording import InputError
 from aar_ray.corpus.stretches import Findings
@@ -90,47 +90,48 @@ def read_corpus(corpus: Corpus) -> ray.data.Dataset:
     return ray.data.from_arrow_refs(tables)
 
 
-def resident_windows(
-    batches: Iterable[Mapping[str, NDArray[Any]]], corpus_summary: Mapping[str, Any], scope: Scope
-) -> NDArray[np.float32]:
-    """All windows of a worker's batches, z-scored, as one array.
+@dataclass(frozen=True)
+class Resident:
+    """All windows of a worker, in g, and whose statistics score them."""
+
+    windows: NDArray[np.float32]
+    """[n, 3, L]."""
+    sources: NDArray[np.str_]
+    """[n]."""
+    recordings: NDArray[np.str_]
+    """[n]."""
+
+    def statistics(self, summary: Mapping[str, Any], scope: Scope) -> Statistics | None:
+        """Mean and deviation per axis for each window, float64 [n, 3]; None where each window has its own.
+
+        Args:
+            summary: of the corpus, so that the statistics do not depend on which worker asks.
+            scope: whose statistics: the source's, the recording's or each window's own.
+        """
+        if scope == "window":
+            return None
+        mean, deviation = np.empty((len(self.windows), 3)), np.empty((len(self.windows), 3))
+        for source in np.unique(self.sources):
+            own = self.sources == source
+            named = {source: summary[source]} if scope == "source" else summary[source]["by_recording"]
+            for name in np.unique((self.sources if scope == "source" else self.recordings)[own]):
+                mine = own if scope == "source" else own & (self.recordings == name)
+                mean[mine], deviation[mine] = named[name]["mean"], named[name]["deviation"]
+        return Statistics(mean, deviation)
+
+
+def resident_windows(batches: Iterable[Mapping[str, NDArray[Any]]]) -> Resident:
+    """All windows of a worker's batches as one array.
 
     Args:
         batches: window [b, L, 3] in g, source [b] and recording [b], as `read_corpus` gives them.
-        corpus_summary: of the corpus; holds the statistics, so that they do not depend on which worker asks.
-        scope: whose statistics: the source's, the recording's or each window's own.
-
-    Returns:
-        [n, 3, L] float32.
     """
-    return np.concatenate(
-        [
-            _zscored(np.ascontiguousarray(batch["window"].transpose(0, 2, 1)), batch, corpus_summary, scope)
-            for batch in batches
-        ]
+    found = list(batches)
+    return Resident(
+        windows=np.concatenate([np.ascontiguousarray(batch["window"].transpose(0, 2, 1)) for batch in found]),
+        sources=np.concatenate([batch["source"].astype(str) for batch in found]),
+        recordings=np.concatenate([batch["recording"].astype(str) for batch in found]),
     )
-
-
-def _zscored(
-    windows: NDArray[np.float32], batch: Mapping[str, NDArray[Any]], summary: Mapping[str, Any], scope: Scope
-) -> NDArray[np.float32]:
-    if scope == "window":
-        return zscore_windows(windows)
-    names = batch["source"].astype(str)
-    scored = np.empty_like(windows)
-    for source in np.unique(names):
-        own = names == source
-        if scope == "source":
-            scored[own] = zscore(windows[own], _statistics(summary[source]))
-            continue
-        for recording in np.unique(batch["recording"][own].astype(str)):
-            mine = own & (batch["recording"].astype(str) == recording)
-            scored[mine] = zscore(windows[mine], _statistics(summary[source]["by_recording"][recording]))
-    return scored
-
-
-def _statistics(found: Mapping[str, Any]) -> Statistics:
-    return Statistics(mean=np.array(found["mean"]), deviation=np.array(found["deviation"]))
 
 
 def _build(stage: str, parts: tuple[Part, ...], study: Study, store: Store) -> Corpus:

@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from aar_ray.method.scale import Scale
+
 Windows = Float[Tensor, "batch axes length"]
+Family = Callable[[Tensor], Windows]
+"""From the numbers of the windows that drew it to their augmented views."""
+RotationAxis = Literal["any", "x", "y", "z"]
 
 
 def augment_windows(
@@ -27,16 +33,34 @@ def augment_windows(
     shift_fraction: float,
     crop_fraction: float,
     rotation_degrees: float,
+    rotation_axis: RotationAxis = "any",
+    scale: Scale | None = None,
 ) -> Windows:
-    """x^T: for each window one of `time_families`, drawn with equal chances."""
-    families: dict[str, Callable[[Windows], Windows]] = {
-        "jitter": lambda chosen: jitter(chosen, generator, deviation=jitter_deviation),
-        "scaling": lambda chosen: scaling(chosen, generator, deviation=scaling_deviation),
-        "time_shift": lambda chosen: time_shift(chosen, generator, fraction=shift_fraction),
-        "crop": lambda chosen: crop(chosen, generator, shortest=crop_fraction),
-        "rotation": lambda chosen: rotation(chosen, generator, degrees=rotation_degrees),
+    """x^T: for each window one of `time_families`, drawn with equal chances.
+
+    Args:
+        windows: in g with a `scale`, or else z-scored.
+        generator: of every draw.
+        scale: their z-score. Only `rotation` sees windows in g, since z-scored axes are of different units: all other
+            families change the scored ones. Without it `rotation` turns the windows as they are.
+
+    Returns:
+        Scored windows.
+    """
+    scored = scale(windows) if scale else windows
+
+    def turned(rows: Tensor) -> Windows:
+        raw = rotation(windows[rows], generator, degrees=rotation_degrees, axis=rotation_axis)
+        return scale.of(rows)(raw) if scale else raw
+
+    families: dict[str, Family] = {
+        "jitter": lambda rows: jitter(scored[rows], generator, deviation=jitter_deviation),
+        "scaling": lambda rows: scaling(scored[rows], generator, deviation=scaling_deviation),
+        "time_shift": lambda rows: time_shift(scored[rows], generator, fraction=shift_fraction),
+        "crop": lambda rows: crop(scored[rows], generator, shortest=crop_fraction),
+        "rotation": turned,
     }
-    return _one_family_each(windows, generator, [families[name] for name in time_families])
+    return _one_family_each(scored, generator, [families[name] for name in time_families])
 
 
 def augment_spectra(
@@ -49,11 +73,11 @@ def augment_spectra(
     masked_share: float,
 ) -> Windows:
     """x^F: for each spectrum one of `frequency_families`, drawn with equal chances."""
-    families: dict[str, Callable[[Windows], Windows]] = {
-        "perturbation": lambda chosen: perturbation(
-            chosen, generator, strength=perturbation_strength, share=perturbed_share
+    families: dict[str, Family] = {
+        "perturbation": lambda rows: perturbation(
+            spectra[rows], generator, strength=perturbation_strength, share=perturbed_share
         ),
-        "masking": lambda chosen: masking(chosen, generator, share=masked_share),
+        "masking": lambda rows: masking(spectra[rows], generator, share=masked_share),
     }
     return _one_family_each(spectra, generator, [families[name] for name in frequency_families])
 
@@ -89,15 +113,20 @@ def crop(windows: Windows, generator: Generator, *, shortest: float) -> Windows:
     return windows.gather(-1, left) * (1 - share) + windows.gather(-1, (left + 1).clamp(max=last)) * share
 
 
-def rotation(windows: Windows, generator: Generator, *, degrees: float) -> Windows:
-    """Turn the three axes of a window about a random direction by up to `degrees`: a collar that has slipped.
+def rotation(windows: Windows, generator: Generator, *, degrees: float, axis: RotationAxis = "any") -> Windows:
+    """Turn a window in g by up to `degrees` either way: a collar that has slipped.
 
-    Not in the paper. Rodrigues' formula, x cos a + (k × x) sin a + k (k·x)(1 - cos a).
+    Not in the paper. Rodrigues' formula, x cos a + (k × x) sin a + k (k·x)(1 - cos a), with k a random direction for
+    each window or one of the sensor's axes.
     """
-    axis = torch.nn.functional.normalize(_normal((len(windows), 3, 1), windows, generator), dim=1)
-    angle = math.radians(degrees) * _uniform((len(windows), 1, 1), windows, generator)
-    cross = torch.linalg.cross(axis.expand_as(windows), windows, dim=1)
-    along = axis * (axis * windows).sum(dim=1, keepdim=True)
+    if axis == "any":
+        k = torch.nn.functional.normalize(_normal((len(windows), 3, 1), windows, generator), dim=1)
+    else:
+        unit = torch.eye(3, device=windows.device, dtype=windows.dtype)["xyz".index(axis)]
+        k = unit[:, None].expand(len(windows), 3, 1)
+    angle = math.radians(degrees) * (2 * _uniform((len(windows), 1, 1), windows, generator) - 1)
+    cross = torch.linalg.cross(k.expand_as(windows), windows, dim=1)
+    along = k * (k * windows).sum(dim=1, keepdim=True)
     return windows * angle.cos() + cross * angle.sin() + along * (1 - angle.cos())
 
 
@@ -113,14 +142,12 @@ def masking(spectra: Windows, generator: Generator, *, share: float) -> Windows:
     return spectra.masked_fill(_some_bins(spectra, generator, share), 0.0)
 
 
-def _one_family_each(
-    windows: Windows, generator: Generator, families: Sequence[Callable[[Windows], Windows]]
-) -> Windows:
+def _one_family_each(windows: Windows, generator: Generator, families: Sequence[Family]) -> Windows:
     drawn = torch.randint(len(families), (len(windows),), generator=generator, device=windows.device)
     augmented = torch.empty_like(windows)
     for number, family in enumerate(families):
-        chosen = (drawn == number).nonzero().squeeze(1)
-        augmented[chosen] = family(windows[chosen])
+        rows = (drawn == number).nonzero().squeeze(1)
+        augmented[rows] = family(rows)
     return augmented
 
 

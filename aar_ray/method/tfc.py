@@ -14,6 +14,7 @@ from aar_ray import config
 from aar_ray.method.augmentations import augment_spectra, augment_windows
 from aar_ray.method.encoder import PatchTSTEncoder
 from aar_ray.method.losses import Losses, consistency_loss, contrastive_loss, joint_loss
+from aar_ray.method.scale import Scale
 from aar_ray.method.spectrum import magnitude_spectrum, spectrum_bins
 
 Embeddings = Float[Tensor, "batch size"]
@@ -36,11 +37,19 @@ def draw_views(
     *,
     spectrum: config.Spectrum,
     augment: config.Augment,
+    scale: Scale | None = None,
 ) -> Views:
-    """The four views of a batch; x^F is the augmented spectrum of the original window."""
-    spectra = magnitude_spectrum(windows, **dict(spectrum))
+    """The four views of a batch; x^F is the augmented spectrum of the original window.
+
+    Args:
+        windows: in g with a `scale`, which is their z-score, or else z-scored.
+        generator: of every draw.
+        spectrum, augment: those sections of the settings.
+    """
+    scored = scale(windows) if scale else windows
+    spectra = magnitude_spectrum(scored, **dict(spectrum))
     return Views(
-        windows,
+        scored,
         augment_windows(
             windows,
             generator,
@@ -50,6 +59,8 @@ def draw_views(
             shift_fraction=augment.shift_fraction,
             crop_fraction=augment.crop_fraction,
             rotation_degrees=augment.rotation_degrees,
+            rotation_axis=augment.rotation_axis,
+            scale=scale,
         ),
         spectra,
         augment_spectra(

@@ -35,7 +35,6 @@ class PretrainStage:
 
     corpus: str
     """Key of the corpus."""
-    normalisation: str
     workers: int
     """Of a group: another number deals the windows out differently."""
     probed: Mapping[str, Any] | None = None

@@ -68,24 +68,23 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
         remember(store, journal.path)
         emit("study_started", **_beginning(study, corpus, labelled_corpus, labelled, fold_list))
         _keep_to_budget(study, store, say)
-        probe = probe_windows(labelled, fold_list, study.data.normalisation)
+        probe = probe_windows(labelled, fold_list)
         if probe is None:
             say("no linear probe watches pre-training: fewer than two labelled animals are no fold's test animal")
-        probed = {"labelled": labelled_corpus.key, "animals": probe.names} if probe else None
-        shared = PretrainStage(corpus.key, study.data.normalisation, placement.workers, probed)
+        probed = {"labelled": labelled_corpus.key, "animals": sorted(set(probe.subjects))} if probe else None
+        shared = PretrainStage(corpus.key, placement.workers, probed)
         stages = start_service(store, shared, study.resources)
         folds = Folds(
             folds=fold_list,
             labelled=ray.put(labelled),
             labelled_key=labelled_corpus.key,
-            normalisation=study.data.normalisation,
             placement=placement,
             stages=stages,
         )
         served, drained = None, threading.Event()
         if _trials_to_come(as_begun(study, journal.events), journal.events):
             say("starting the worker groups")
-            groups = Groups(placement, corpus, study.data.normalisation, probe, stages, scratch)
+            groups = Groups(placement, corpus, probe, stages, scratch)
             served = threads.submit(groups.serve, stopped, drained.is_set)
             groups.wait(say)
         # these need no encoder and fill the processors while the first one is made

@@ -26,7 +26,7 @@ Stopped = Callable[[], bool]
 LOOK_UP_SECONDS = 0.5
 """After which those who wait for a task look whether they are still wanted."""
 
-FINETUNE_SECTIONS = ("patchtst", "classifier", "finetune")
+FINETUNE_SECTIONS = ("normalise", "patchtst", "classifier", "finetune")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,6 @@ class Folds:
     labelled: Any
     """Ray reference to the `LabelledWindows`, in g."""
     labelled_key: str
-    normalisation: str
     placement: Placement
     stages: Any
     """Handle of the `Stages` actor."""
@@ -68,7 +67,7 @@ class Folds:
         yield from self._each("random forest", forest.VERSION, self._made_from(seed), stopped, most, _forest_folds)
 
     def _made_from(self, seed: int) -> dict[str, Any]:
-        return {"labelled": self.labelled_key, "normalisation": self.normalisation, "seed": seed}
+        return {"labelled": self.labelled_key, "seed": seed}
 
     def _each(
         self,
@@ -98,7 +97,7 @@ class Folds:
                 settled = {key: unclaimed.pop(key) for key in list(unclaimed) if states[key]}
                 for numbers in _shared_out([number for key, number in settled.items() if states[key] is True], most):
                     folds = [self.folds[number] for number in numbers]
-                    ref = task.remote(self.labelled, folds, self.normalisation, seed, placement, *arguments)
+                    ref = task.remote(self.labelled, folds, seed, placement, *arguments)
                     waiting[ref] = numbers
                 for key, number in settled.items():
                     if states[key] is not True:
@@ -160,7 +159,6 @@ def mean_macro_f1(folds: Sequence[dict[str, Any]]) -> float:
 def _finetune_folds(
     labelled: LabelledWindows,
     folds: Sequence[Fold],
-    normalisation: Any,
     seed: int,
     placement: Placement,
     settings: Settings,
@@ -168,7 +166,7 @@ def _finetune_folds(
 ) -> list[dict[str, Any] | ArithmeticError]:
     started = time.perf_counter()
     torch.set_num_threads(max(1, int(placement.fold_cpus)))
-    jobs = [Job(*normalised_for(labelled, fold, normalisation), settings, seed, encoder) for fold in folds]
+    jobs = [Job(*normalised_for(labelled, fold, settings.normalise.scope), settings, seed, encoder) for fold in folds]
     outcomes = finetune_bundle(jobs, device="cuda" if placement.fold_gpus else "cpu")
     seconds = (time.perf_counter() - started) / len(folds)
     return [
@@ -185,7 +183,7 @@ def _finetune_folds(
 
 @ray.remote(max_retries=3)
 def _forest_folds(
-    labelled: LabelledWindows, folds: Sequence[Fold], normalisation: Any, seed: int, placement: Placement
+    labelled: LabelledWindows, folds: Sequence[Fold], seed: int, placement: Placement
 ) -> list[dict[str, Any]]:
     outcomes = []
     for fold in folds:

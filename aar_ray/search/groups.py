@@ -13,11 +13,11 @@ import ray.train
 import ray.train.torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.corpus.shards import Corpus, read_corpus
 from aar_ray.search.folds import LOOK_UP_SECONDS, Stopped
 from aar_ray.search.placement import Placement
 from aar_ray.search.trial import reason_of
-from aar_ray.training.probe import ProbeWindows
 from aar_ray.training.worker import serve_pretraining
 
 GROUP_FAILURES = 20
@@ -36,8 +36,7 @@ class Groups:
 
     placement: Placement
     corpus: Corpus
-    normalisation: str
-    probe: ProbeWindows | None
+    probe: LabelledWindows | None
     """Watches pre-training."""
     stages: Any
     """Handle of the `Stages` actor."""
@@ -95,7 +94,6 @@ class Groups:
             dataset,
             self.stages,
             self.corpus.summary,
-            self.normalisation,
             self.probe,
             self.scratch,
         )
@@ -109,8 +107,7 @@ def _run_group(
     dataset: ray.data.Dataset,
     stages: Any,
     summary: dict[str, Any],
-    normalisation: str,
-    probe: ProbeWindows | None,
+    probe: LabelledWindows | None,
     scratch: str,
 ) -> None:
     resources = {"CPU": placement.worker_cpus}
@@ -122,7 +119,6 @@ def _run_group(
             "service": stages,
             "group": name,
             "summary": summary,
-            "normalisation": normalisation,
             "probe": probe,
             "threads": int(placement.worker_cpus),
         },

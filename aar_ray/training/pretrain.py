@@ -13,8 +13,9 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
@@ -22,12 +23,13 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from aar_ray.config import PRETRAIN_SECTIONS, Settings, dotted
+from aar_ray.corpus.labelled import LabelledWindows, normalised
 from aar_ray.method.diagnostics import alignment, effective_rank, off_diagonal_cosine, probe_macro_f1, uniformity
 from aar_ray.method.losses import Losses
-from aar_ray.method.tfc import TFCModel, draw_views
+from aar_ray.method.scale import Scale
+from aar_ray.method.tfc import TFCModel, Views, draw_views
 from aar_ray.seeds import drawing_from, torch_stream
 from aar_ray.training.applied import optimiser_settings, tfc_settings
-from aar_ray.training.probe import ProbeWindows
 
 VERSION = 2
 """Part of every pre-train key: raise it when the same settings would give another encoder."""
@@ -86,19 +88,21 @@ def pretrain(
     seed: int,
     rank: int = 0,
     workers: int = 1,
-    probe: ProbeWindows | None = None,
+    scale: Scale | None = None,
+    probe: LabelledWindows | None = None,
     resume: Checkpoint | None = None,
     on_epoch: Callable[[Checkpoint], None] = lambda _: None,
 ) -> Checkpoint:
     """Train until `pretrain.epochs` and return the last checkpoint.
 
     Args:
-        windows: z-scored, this worker's shard, on its device.
+        windows: this worker's shard, on its device; in g with a `scale`, or else z-scored.
         settings: of these the sections `PRETRAIN_SECTIONS` are read.
         seed: of the study.
         rank, workers: this worker's number and how many share the global batch; more than one need an initialised
             `torch.distributed`.
-        probe: labelled windows that rank 0 looks at every `pretrain.probe_every` epochs.
+        scale: the z-score of the windows.
+        probe: labelled windows in g that rank 0 looks at every `pretrain.probe_every` epochs.
         resume: an earlier checkpoint of the same run, or of the same run with fewer epochs.
         on_epoch: called on rank 0 after each epoch.
 
@@ -106,7 +110,8 @@ def pretrain(
         Diverged: the loss became NaN or infinite.
         ValueError: fewer than two windows for each worker.
     """
-    trainer = _Trainer(windows, settings, seed=seed, rank=rank, workers=workers)
+    trainer = _Trainer(windows, scale, settings, seed=seed, rank=rank, workers=workers)
+    looked_at = _Probe.of(probe, settings, windows.device) if probe and rank == 0 else None
     history: list[dict[str, float]] = []
     if resume is not None:
         trainer.load(resume)
@@ -120,7 +125,7 @@ def pretrain(
                 "epoch": float(epoch),
                 **losses,
                 **trainer.watch(),
-                **(trainer.probe(probe) if probe and rank == 0 and _probed(epoch, settings) else {}),
+                **(trainer.probe(looked_at) if looked_at and _probed(epoch, settings) else {}),
                 "learning_rate": settings.pretrain.learning_rate,
                 "seconds": seconds,
             }
@@ -133,8 +138,10 @@ def pretrain(
 class _Trainer:
     """Model, optimiser and data of one run."""
 
-    def __init__(self, windows: Tensor, settings: Settings, *, seed: int, rank: int, workers: int) -> None:
-        self.windows, self.settings = windows, settings
+    def __init__(
+        self, windows: Tensor, scale: Scale | None, settings: Settings, *, seed: int, rank: int, workers: int
+    ) -> None:
+        self.windows, self.scale, self.settings = windows, scale, settings
         self.seed, self.rank, self.workers = seed, rank, workers
         self.device = windows.device
         self.batch, self.steps = _batches(len(windows), settings.pretrain.batch_size, workers, self.device)
@@ -166,6 +173,7 @@ class _Trainer:
             **pretrain_settings(self.settings),
             **tfc_settings(self.model),
             **optimiser_settings(self.optimiser, "pretrain"),
+            **({"normalise.scope": self.scale.scope} if self.scale else {}),
             "pretrain.epochs": epoch,
         }
 
@@ -181,14 +189,23 @@ class _Trainer:
         self.model.train()
         with drawing_from(self.seed, "dropout", self.rank, epoch):
             for chosen in order[: self.batch * self.steps].split(self.batch):
-                sums += self._step(self.windows[chosen], generator)
+                sums += self._step(chosen, generator)
         means = (sums / self.steps).tolist()
         if not all(map(math.isfinite, means)):
             raise Diverged(f"the pre-training loss was not finite in epoch {epoch}: lower pretrain.learning_rate")
         return dict(zip(LOSS_NAMES.values(), means, strict=True))
 
-    def _step(self, windows: Tensor, generator: torch.Generator) -> Tensor:
-        views = draw_views(windows, generator, spectrum=self.settings.spectrum, augment=self.settings.augment)
+    def _views(self, rows: Tensor, generator: torch.Generator) -> Views:
+        return draw_views(
+            self.windows[rows],
+            generator,
+            spectrum=self.settings.spectrum,
+            augment=self.settings.augment,
+            scale=self.scale and self.scale.of(rows),
+        )
+
+    def _step(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        views = self._views(rows, generator)
         half = self.settings.pretrain.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             losses: Losses = self.step_model(views, self.gather)
@@ -200,9 +217,8 @@ class _Trainer:
     @torch.no_grad()
     def watch(self) -> dict[str, float]:
         """How the embedding of the first windows of the shard looks, dropout off."""
-        windows = self.windows[:WATCHED_WINDOWS]
-        generator = torch_stream(self.seed, "watch", device=self.device)
-        views = draw_views(windows, generator, spectrum=self.settings.spectrum, augment=self.settings.augment)
+        rows = torch.arange(min(WATCHED_WINDOWS, len(self.windows)), device=self.device)
+        views = self._views(rows, torch_stream(self.seed, "watch", device=self.device))
         self.model.eval()
         h = self.model.embed(self.model.time_encoder, views.windows)
         h_augmented = self.model.embed(self.model.time_encoder, views.augmented_windows)
@@ -220,13 +236,33 @@ class _Trainer:
         }
 
     @torch.no_grad()
-    def probe(self, probe: ProbeWindows) -> dict[str, float]:
+    def probe(self, probe: _Probe) -> dict[str, float]:
         """What a linear probe makes of h; draws nothing and changes nothing."""
         self.model.eval()
         h = torch.cat(
             [self.model.embed(self.model.time_encoder, part) for part in probe.windows.split(WATCHED_WINDOWS)]
         )
         return {"probe_macro_f1": probe_macro_f1(h, probe.labels, probe.animals, classes=probe.classes)}
+
+
+class _Probe(NamedTuple):
+    """Labelled windows on the device of the encoder."""
+
+    windows: Tensor
+    """z-scored by the trial's scope; `source` takes the statistics of these windows."""
+    labels: Tensor
+    animals: Tensor
+    classes: int
+
+    @classmethod
+    def of(cls, labelled: LabelledWindows, settings: Settings, device: torch.device) -> _Probe:
+        _, animals = np.unique(labelled.subjects.astype(str), return_inverse=True)
+        return cls(
+            windows=torch.as_tensor(normalised(labelled, settings.normalise.scope).windows, device=device),
+            labels=torch.as_tensor(labelled.labels, device=device),
+            animals=torch.as_tensor(animals, device=device),
+            classes=len(labelled.classes),
+        )
 
 
 def _probed(epoch: int, settings: Settings) -> bool:

@@ -16,9 +16,10 @@ import torch
 import torch.distributed as dist
 
 from aar_ray.config import settings_from
-from aar_ray.corpus.shards import resident_windows
+from aar_ray.corpus.normalise import Scope
+from aar_ray.corpus.shards import Resident, resident_windows
+from aar_ray.method.scale import Scale
 from aar_ray.training.pretrain import Checkpoint, Diverged, pretrain
-from aar_ray.training.probe import ProbeWindows
 
 BATCH = 8192
 """Windows a batch while the shard is pulled."""
@@ -40,7 +41,7 @@ def serve_pretraining(config: Mapping[str, Any]) -> None:
 
     Args:
         config: `service`, a handle to a `PretrainService`; `group`, this group's name; `summary`, of the corpus, and
-            `normalisation`, for the z-score; `probe`, the `ProbeWindows` or None; `threads`, processors of a worker.
+            the statistics of the z-score; `probe`, labelled windows in g or None; `threads`, processors of a worker.
     """
     service: PretrainService = config["service"]
     torch.set_num_threads(config["threads"])
@@ -49,8 +50,8 @@ def serve_pretraining(config: Mapping[str, Any]) -> None:
     device = ray.train.torch.get_device()
     shard = ray.train.get_dataset_shard("corpus")
     batches = shard.iter_batches(batch_size=BATCH, batch_format="numpy")
-    windows = torch.from_numpy(resident_windows(batches, config["summary"], config["normalisation"])).to(device)
-    probe: ProbeWindows | None = config["probe"].to(device) if config["probe"] and rank == 0 else None
+    resident = resident_windows(batches)
+    windows = torch.from_numpy(resident.windows).to(device)
     while True:
         job = _next_job(service, config["group"], rank, workers)
         if job is None:
@@ -60,14 +61,16 @@ def serve_pretraining(config: Mapping[str, Any]) -> None:
         def advanced(checkpoint: Checkpoint, job: dict[str, Any] = job) -> None:
             ray.get(service.advanced.remote(config["group"], job, checkpoint.to_bytes()))
 
+        settings = settings_from(job["settings"])
         try:
             pretrain(
                 windows,
-                settings_from(job["settings"]),
+                settings,
                 seed=job["seed"],
                 rank=rank,
                 workers=workers,
-                probe=probe,
+                scale=scale_of(resident, config["summary"], settings.normalise.scope, device),
+                probe=config["probe"],
                 resume=Checkpoint.from_bytes(resume) if resume else None,
                 on_epoch=advanced,
             )
@@ -83,6 +86,17 @@ def serve_pretraining(config: Mapping[str, Any]) -> None:
             if workers > 1:
                 raise
             torch.cuda.empty_cache()
+
+
+def scale_of(resident: Resident, summary: Mapping[str, Any], scope: Scope, device: torch.device) -> Scale:
+    """The z-score of a worker's windows in the scope that a pre-train asks for."""
+    found = resident.statistics(summary, scope)
+    if found is None:
+        return Scale(scope)
+    return Scale(
+        scope,
+        *(torch.as_tensor(part, dtype=torch.float32, device=device) for part in (found.mean, found.deviation)),
+    )
 
 
 def _next_job(service: PretrainService, group: str, rank: int, workers: int) -> dict[str, Any] | None:

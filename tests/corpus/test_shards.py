@@ -12,7 +12,7 @@ from small_study import SMALL, small_study
 
 from aar_ray.config import Study
 from aar_ray.corpus.harvest import harvest
-from aar_ray.corpus.normalise import statistics_of, zscore
+from aar_ray.corpus.normalise import Scope, statistics_of
 from aar_ray.corpus.readers import parts
 from aar_ray.corpus.recording import InputError
 from aar_ray.corpus.shards import Corpus, build_corpus, build_labelled, read_corpus, resident_windows
@@ -42,11 +42,26 @@ def in_one_order(windows: np.ndarray) -> np.ndarray:
 
 def test_the_corpus_equals_plain_loops(built: tuple[Store, Corpus]) -> None:
     _, corpus = built
-    resident = resident_windows(read_corpus(corpus).iter_batches(batch_size=97), corpus.summary, "source")
+    resident = resident_windows(read_corpus(corpus).iter_batches(batch_size=97))
     expected = [by_loops(STUDY, name) for name in ("cows", "ewes")]
-    expected = [zscore(windows, statistics_of(windows)) for windows in expected]
-    assert corpus.windows == len(resident) == sum(map(len, expected))
-    assert np.allclose(in_one_order(resident), in_one_order(np.concatenate(expected)), atol=1e-4)
+    assert corpus.windows == len(resident.windows) == sum(map(len, expected))
+    assert np.array_equal(in_one_order(resident.windows), in_one_order(np.concatenate(expected)))
+
+
+@pytest.mark.parametrize("scope", ["source", "recording"])
+def test_each_window_is_scored_by_the_statistics_of_its_scope(built: tuple[Store, Corpus], scope: Scope) -> None:
+    _, corpus = built
+    resident = resident_windows(read_corpus(corpus).iter_batches(batch_size=97))
+    found = resident.statistics(corpus.summary, scope)
+    assert found is not None
+    names = resident.sources if scope == "source" else resident.recordings
+    for name in np.unique(names):
+        own = names == name
+        of_own = statistics_of(resident.windows[own])
+        assert np.allclose(found.mean[own], of_own.mean, atol=1e-5)
+        assert np.allclose(found.deviation[own], of_own.deviation, rtol=1e-4)
+    assert len(np.unique(found.mean, axis=0)) == len(np.unique(names)) > 1
+    assert resident.statistics(corpus.summary, "window") is None
 
 
 def test_the_summary_counts_and_measures_each_source(built: tuple[Store, Corpus]) -> None:

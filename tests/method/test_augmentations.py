@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -172,7 +173,7 @@ STRENGTHS = {
     "scaling": {"deviation": 0.13},
     "time_shift": {"fraction": 0.17},
     "crop": {"shortest": 0.19},
-    "rotation": {"degrees": 23.0},
+    "rotation": {"degrees": 23.0, "axis": "y"},
     "perturbation": {"strength": 0.29, "share": 0.31},
     "masking": {"share": 0.37},
 }
@@ -184,7 +185,7 @@ def families_that_count(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     factors = {name: float(number) for number, name in enumerate(STRENGTHS, start=2)}
 
     def stand_in(name: str) -> Callable[..., Tensor]:
-        def family(windows: Tensor, rng: Generator, **strengths: float) -> Tensor:
+        def family(windows: Tensor, rng: Generator, **strengths: Any) -> Tensor:
             assert strengths == STRENGTHS[name]
             return windows * factors[name]
 
@@ -218,6 +219,7 @@ def test_each_window_gets_one_of_the_listed_time_families_with_equal_chances(
         shift_fraction=0.17,
         crop_fraction=0.19,
         rotation_degrees=23.0,
+        rotation_axis="y",
     )
     drawn = families_drawn(augmented, windows, families_that_count)
     assert set(drawn) == set(listed)

@@ -73,6 +73,7 @@ CHANGED_AUGMENTATIONS = {
     "shift_fraction": 0.1,
     "crop_fraction": 0.9,
     "rotation_degrees": 77.0,
+    "rotation_axis": "z",
     "frequency_families": ("masking",),
     "perturbation_strength": 0.7,
     "perturbed_share": 0.5,

@@ -48,12 +48,11 @@ def test_the_score_of_a_trial_does_not_depend_on_which_fold_ends_first() -> None
 @pytest.fixture(scope="module")
 def folds(ray_cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Folds:
     store = tmp_path_factory.mktemp("store")
-    stage = PretrainStage(corpus="c" * 20, normalisation="source", workers=1)
+    stage = PretrainStage(corpus="c" * 20, workers=1)
     return Folds(
         folds=FOLDS,
         labelled=ray_cluster.put(three_animals()),
         labelled_key="l" * 20,
-        normalisation="source",
         placement=PLACEMENT,
         stages=ray_cluster.remote(Stages).options(num_cpus=0).remote(str(store), stage),
     )
@@ -96,9 +95,7 @@ def test_settings_of_pre_training_are_told_by_the_encoder_and_not_once_more(
     assert next(other)["cached"] is True
 
 
-@pytest.mark.parametrize(
-    "change", [{"labelled_key": "m" * 20}, {"normalisation": "window"}, {"folds": FOLDS[:1]}], ids=str
-)
+@pytest.mark.parametrize("change", [{"labelled_key": "m" * 20}, {"folds": FOLDS[:1]}], ids=str)
 def test_what_folds_depend_on_is_in_their_key(
     folds: Folds, first: dict[str, dict[str, Any]], change: dict[str, Any]
 ) -> None:

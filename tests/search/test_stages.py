@@ -19,7 +19,7 @@ from aar_ray.search.stages import ATTEMPTS, GivenUp, Stages
 from aar_ray.store import Store
 from aar_ray.training.pretrain import Checkpoint
 
-STAGE = PretrainStage(corpus="c" * 20, normalisation="source", workers=1)
+STAGE = PretrainStage(corpus="c" * 20, workers=1)
 
 
 def settings(**changes: Any) -> dict[str, Any]:
@@ -458,7 +458,7 @@ def test_each_seed_makes_an_encoder_of_its_own() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"corpus": "d" * 20}, {"normalisation": "window"}, {"workers": 2}, {"probed": {"labelled": "l" * 20}}],
+    [{"corpus": "d" * 20}, {"workers": 2}, {"probed": {"labelled": "l" * 20}}],
     ids=str,
 )
 def test_keys_differ_by_what_all_pre_trains_of_a_study_share(change: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from aar_ray.search.trial import _pretrained
 from aar_ray.training.applied import NotApplied
 from aar_ray.training.pretrain import Checkpoint, pretrain_settings
 
-STAGE = PretrainStage(corpus="c" * 20, normalisation="source", workers=1)
+STAGE = PretrainStage(corpus="c" * 20, workers=1)
 WANTED = {**dotted(Settings()), "pretrain.epochs": 3, "tfc.margin": 0.3}
 SPREAD = {
     "off_diagonal_cosine_h": 0.9,
@@ -28,10 +28,10 @@ COLLAPSED = {**SPREAD, "effective_rank_z": 1.01}
 def events_of(ray: Any, store: Path, records: list[dict[str, float]], applied: dict[str, Any]) -> list[dict[str, Any]]:
     """What a trial reports of a pre-train that was made before, with these records and applied settings."""
     stages = ray.remote(Stages).options(num_cpus=0).remote(str(store), STAGE)
-    key = ray.get(stages.request.remote(WANTED, 7))
-    ray.get(stages.take.remote("a"))
+    ray.get(stages.request.remote(WANTED, 7))
+    job = ray.get(stages.take.remote("a"))
     data = Checkpoint(3, {}, {}, records, applied).to_bytes()
-    ray.get(stages.advanced.remote("a", key, data))
+    ray.get(stages.advanced.remote("a", job, data))
     return list(_pretrained(WANTED, 7, stages))
 
 

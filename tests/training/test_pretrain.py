@@ -14,6 +14,7 @@ from training.two_workers import OBJECTIVES, WORKERS, global_views, loss_and_gra
 
 from aar_ray.config import Settings, dotted
 from aar_ray.method.encoder import PatchTSTEncoder
+from aar_ray.method.scale import Scale
 from aar_ray.method.tfc import Views, draw_views
 from aar_ray.seeds import torch_stream
 from aar_ray.training import pretrain as pretraining
@@ -116,6 +117,7 @@ CHANGED: dict[str, Any] = {
     "augment.shift_fraction": 0.1,
     "augment.crop_fraction": 0.9,
     "augment.rotation_degrees": 90.0,
+    "augment.rotation_axis": "z",
     "augment.frequency_families": ("masking",),
     "augment.perturbation_strength": 0.9,
     "augment.perturbed_share": 0.5,
@@ -141,10 +143,25 @@ def test_every_setting_reaches_the_training(name: str) -> None:
 
 
 def test_the_settings_of_the_key_are_those_that_reach_the_training() -> None:
-    # negatives differ under several workers only, and a probe looks only: see their tests
-    assert set(pretrain_settings(Settings())) == {*CHANGED, "tfc.negatives", "pretrain.probe_every"}
+    # negatives differ under several workers only, a probe looks only, and the scope is below
+    elsewhere = {"tfc.negatives", "pretrain.probe_every", "normalise.scope"}
+    assert set(pretrain_settings(Settings())) == {*CHANGED, *elsewhere}
     other = tiny(finetune__dropout=0.5, classifier__convolution="none", finetune__learning_rate=0.1)
     assert pretrain_settings(other) == pretrain_settings(tiny())
+
+
+def test_the_scope_of_the_z_score_reaches_the_training() -> None:
+    raw = 0.3 * windows(37) + torch.tensor([0.1, 0.2, -0.9])[:, None]
+    statistics = raw.mean(dim=(0, 2)).expand(37, 3), raw.std(dim=(0, 2)).expand(37, 3)
+    by_source = pretrain(raw, tiny(), seed=1, scale=Scale("source", *statistics))
+    by_window = pretrain(raw, tiny(normalise__scope="window"), seed=1, scale=Scale("window"))
+    assert losses_of(by_source) != losses_of(by_window)
+    assert [run.applied["normalise.scope"] for run in (by_source, by_window)] == ["source", "window"]
+    # with the wrong z-score the settings that come back say so
+    assert pretrain(raw, tiny(), seed=1, scale=Scale("window")).applied["normalise.scope"] == "window"
+    scored = pretrain(Scale("source", *statistics)(raw), tiny(augment__time_families=("crop",)), seed=1)
+    again = pretrain(raw, tiny(augment__time_families=("crop",)), seed=1, scale=Scale("source", *statistics))
+    assert_same(again, scored)
 
 
 def test_a_seed_gives_the_same_run_whatever_was_drawn_before() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -10,7 +10,8 @@ import torch
 from training.toy import AXES, LENGTH, herd, tiny, windows
 
 from aar_ray.config import Protocol, Settings
-from aar_ray.corpus.labelled import LabelledWindows, Scope
+from aar_ray.corpus.labelled import LabelledWindows, normalised
+from aar_ray.corpus.normalise import Scope
 from aar_ray.corpus.splits import make_folds
 from aar_ray.method.diagnostics import probe_macro_f1
 from aar_ray.training import probe as probing
@@ -35,10 +36,9 @@ def five_animals() -> LabelledWindows:
 def test_every_open_animal_is_looked_at_under_leave_one_subject_out() -> None:
     labelled = five_animals()
     folds = make_folds(ANIMALS, Protocol(sealed=("bob",)), seed=1)
-    probe = probe_windows(labelled.of([name for name in ANIMALS if name != "bob"]), folds, "source")
+    probe = probe_windows(labelled.of([name for name in ANIMALS if name != "bob"]), folds)
     assert probe is not None
-    assert probe.names == ("ann", "cem", "dot", "eve")
-    assert probe.animals.bincount().tolist() == [19] * 4
+    assert Counter(probe.subjects) == dict.fromkeys(("ann", "cem", "dot", "eve"), 19)
 
 
 def test_no_animal_that_any_repetition_tests_is_looked_at() -> None:
@@ -46,41 +46,25 @@ def test_no_animal_that_any_repetition_tests_is_looked_at() -> None:
     folds = make_folds(ANIMALS, Protocol(split="paper"), seed=1)
     tested = {fold.test[0] for fold in folds}
     assert len(tested) == 3
-    # windows that tell whose they are
-    number = np.searchsorted(ANIMALS, labelled.subjects.astype(str)).astype(np.float32)
-    labelled = replace(labelled, windows=labelled.windows * 0 + number[:, None, None])
-    probe = probe_windows(labelled, folds, "source")
+    probe = probe_windows(labelled, folds)
     assert probe is not None
-    assert set(probe.names) == set(ANIMALS) - tested
-    assert len(probe.windows.unique()) == 2
+    assert set(probe.subjects) == set(ANIMALS) - tested
     four = make_folds(ANIMALS[:4], Protocol(split="paper"), seed=1)
-    assert probe_windows(labelled.of(ANIMALS[:4]), four, "source") is None  # one is left, which is no probe
-
-
-@pytest.mark.parametrize("scope", ["source", "recording", "window"])
-def test_windows_are_scored_by_the_studys_scope(scope: Scope) -> None:
-    probe = probe_windows(five_animals(), make_folds(ANIMALS, Protocol(), seed=1), scope)
-    assert probe is not None
-    rows = {"source": [slice(None)], "recording": [slice(0, 19), slice(19, 38)], "window": [slice(0, 1)]}[scope]
-    for chosen in rows:
-        part = probe.windows[chosen].double()
-        torch.testing.assert_close(part.mean(dim=(0, 2)), torch.zeros(3, dtype=torch.float64), atol=1e-5, rtol=0)
-        deviation = part.transpose(0, 1).flatten(1).std(dim=1, unbiased=False)
-        torch.testing.assert_close(deviation, torch.ones(3, dtype=torch.float64), atol=1e-5, rtol=0)
+    assert probe_windows(labelled.of(ANIMALS[:4]), four) is None  # one is left, which is no probe
 
 
 def test_large_herds_are_looked_at_in_part_with_as_many_windows_of_each_animal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(probing, "WINDOWS", 35)
-    probe = probe_windows(five_animals(), make_folds(ANIMALS, Protocol(), seed=1), "source")
+    probe = probe_windows(five_animals(), make_folds(ANIMALS, Protocol(), seed=1))
     assert probe is not None
-    assert probe.animals.bincount().tolist() == [7] * 5
+    assert Counter(probe.subjects) == dict.fromkeys(ANIMALS, 7)
     assert probe.labels[:7].tolist() == [0, 0, 0, 1, 1, 2, 2]  # from the recording's first to its last window
 
 
 def watched(settings: Settings, *, probed: bool) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
-    probe = probe_windows(five_animals(), make_folds(ANIMALS, Protocol(), seed=1), "source")
+    probe = probe_windows(five_animals(), make_folds(ANIMALS, Protocol(), seed=1))
     checkpoint = pretrain(windows(37), settings, seed=1, probe=probe if probed else None)
     return checkpoint.history, checkpoint.model
 
@@ -101,14 +85,16 @@ def test_it_looks_every_few_epochs_and_at_the_end(every: int, epochs: list[int])
     assert [record["epoch"] for record in history if "probe_macro_f1" in record] == epochs
 
 
-def test_the_score_is_that_of_the_encoder_without_dropout() -> None:
-    settings = tiny(pretrain__epochs=1, patchtst__dropout=0.5)
-    probe = probe_windows(five_animals(), make_folds(ANIMALS, Protocol(), seed=1), "source")
-    assert probe is not None
+@pytest.mark.parametrize("scope", ["source", "recording", "window"])
+def test_the_score_is_that_of_the_encoder_without_dropout_on_windows_of_the_trials_scope(scope: Scope) -> None:
+    settings = tiny(pretrain__epochs=1, patchtst__dropout=0.5, normalise__scope=scope)
+    probe = five_animals()
     checkpoint = pretrain(windows(37), settings, seed=1, probe=probe)
     model = build_model(settings, AXES, LENGTH, seed=1)
     model.load_state_dict(checkpoint.model)
-    h = model.eval().embed(model.time_encoder, probe.windows).detach()
-    expected = probe_macro_f1(h, probe.labels, probe.animals, classes=3)
+    scored = torch.from_numpy(normalised(probe, scope).windows)
+    h = model.eval().embed(model.time_encoder, scored).detach()
+    animals = torch.arange(5).repeat_interleave(19)
+    expected = probe_macro_f1(h, torch.from_numpy(probe.labels), animals, classes=3)
     assert checkpoint.history[0]["probe_macro_f1"] == pytest.approx(expected, abs=1e-9)
     assert 1 / 3 < expected < 1
