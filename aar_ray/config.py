@@ -436,33 +436,46 @@ class Protocol(Part):
 # --- the search --------------------------------------------------------------------------------------------------
 
 
-class Uniform(Part):
+class Searched(Part):
+    """What every distribution has."""
+
+    when: dict[str, Any] | None = Field(default=None, min_length=1)
+    """Settings with the value, or the list of values, under which this one varies; else it has its default."""
+
+
+class Uniform(Searched):
     """A number between two ends, both included; in steps where `step` is given."""
 
     uniform: Annotated[tuple[float, float], Strict(False)]
     step: float | None = Field(default=None, gt=0)
 
 
-class LogUniform(Part):
+class LogUniform(Searched):
     """A number whose logarithm is uniform."""
 
     log_uniform: Annotated[tuple[float, float], Strict(False)]
 
 
-class Integer(Part):
+class Integer(Searched):
     """A whole number between two ends, both included."""
 
     integer: Annotated[tuple[int, int], Strict(False)]
     step: int = Field(default=1, ge=1)
 
 
-class Choice(Part):
+class Choice(Searched):
     """One of the values listed."""
 
     choice: Annotated[tuple[Any, ...], Strict(False)] = Field(min_length=2)
 
 
-Distribution = Uniform | LogUniform | Integer | Choice
+class Fixed(Searched):
+    """Always the same value: of use with `when`, or to keep a setting's place in the file and in the tables."""
+
+    fixed: Any
+
+
+Distribution = Uniform | LogUniform | Integer | Choice | Fixed
 
 
 def range_ends(distribution: Uniform | LogUniform | Integer) -> tuple[float, float]:
@@ -476,6 +489,8 @@ def nearest(distribution: Distribution, value: Any) -> Any:
     """`value` where the distribution holds it; else its nearest number, or the first choice that is listed."""
     if isinstance(distribution, Choice):
         return value if value in distribution.choice else distribution.choice[0]
+    if isinstance(distribution, Fixed):
+        return distribution.fixed
     low, high = range_ends(distribution)
     if value is None or value <= low:
         return low
@@ -486,15 +501,49 @@ def nearest(distribution: Distribution, value: Any) -> Any:
     return value if isinstance(distribution, Uniform) and math.isclose(on_step, value) else on_step
 
 
+def accepted_values(setting: str, given: Any) -> tuple[Any, ...]:
+    """The values that a condition accepts: what it gives, or each item of the list that it gives.
+
+    Of a setting that is a list itself, such as `augment.time_families`, one list is one value.
+    """
+    is_list = isinstance(dotted(Settings()).get(setting), list)
+    if isinstance(given, list | tuple) and (not is_list or all(isinstance(item, list | tuple) for item in given)):
+        return tuple(map(_as_value, given))
+    return (_as_value(given),)
+
+
+def _as_value(given: Any) -> Any:
+    """A list, as YAML has it, as the tuple that a setting is."""
+    return tuple(given) if isinstance(given, list) else given
+
+
 class Sampler(Part):
     """How settings are proposed."""
 
-    name: Literal["tpe", "random"] = "tpe"
-    """Optuna's multivariate TPE, or uniform draws."""
+    name: Literal["tpe", "random", "grid", "qmc", "cma-es", "gp"] = "tpe"
+    """Optuna's multivariate TPE; uniform draws; all points of a grid, in an order drawn by chance; a scrambled Sobol
+    sequence; covariance matrix adaptation; Optuna's Gaussian process with expected improvement."""
+    objectives: Annotated[tuple[Literal["macro_f1", "seconds"], ...], Strict(False)] = ("macro_f1",)
+    """What the sampler pursues. `seconds` is the cost of a trial's encoder and folds, also where they were there
+    already. The ranking stays by macro-F1."""
     startup_trials: int = Field(default=8, ge=1)
-    """Random trials before TPE's model takes over."""
+    """Random trials before the model of tpe or gp takes over."""
+    grid_points: int = Field(default=3, ge=2)
+    """Of grid: values of a range that has more, its ends and evenly between them. A choice has all of its values."""
     trials_per_encoder: int = Field(default=3, ge=1)
     """Fine-tune settings tried on each pre-trained encoder: with continuous λ and δ no two proposals share one."""
+
+    @model_validator(mode="after")
+    def _objectives_suit(self) -> Sampler:
+        if "macro_f1" not in self.objectives or len(set(self.objectives)) < len(self.objectives):
+            raise ValueError(
+                f"objectives must hold macro_f1, and each once, got {', '.join(self.objectives) or 'none'}"
+            )
+        if self.name == "cma-es" and len(self.objectives) > 1:
+            raise ValueError("objectives must be macro_f1 alone under name: cma-es; tpe and gp pursue several")
+        if self.name != "grid" and self.grid_points != type(self).model_fields["grid_points"].default:
+            raise ValueError(f"grid_points goes with name: grid, got name: {self.name}")
+        return self
 
 
 class Budget(Part):
@@ -606,8 +655,29 @@ class Study(Part):
         """
         if self.arms:
             return self.arm(next(iter(self.arms)))
-        defaults = dotted(Settings())
-        return settings_from({**self.fixed, **{name: nearest(d, defaults[name]) for name, d in self.search.items()}})
+        return settings_from({**self.fixed, **{name: self._start(name) for name in self.search}})
+
+    def _start(self, name: str) -> Any:
+        """Value of a setting in trial 0."""
+        default = self.default(name)
+        if name not in self.search:
+            return self.fixed.get(name, default)
+        conditions = self.conditions.get(name, {})
+        holds = all(_as_value(self._start(other)) in accepted for other, accepted in conditions.items())
+        return nearest(self.search[name], default) if holds else default
+
+    def default(self, name: str) -> Any:
+        """What a setting is where nothing else is said, also while its condition does not hold."""
+        return dotted(Settings())[name]
+
+    @property
+    def conditions(self) -> dict[str, dict[str, tuple[Any, ...]]]:
+        """For each setting with a condition, the settings that decide and their values under which it varies."""
+        return {
+            name: {other: accepted_values(other, given) for other, given in part.when.items()}
+            for name, part in self.search.items()
+            if part.when
+        }
 
     def arm(self, name: str) -> Settings:
         """Settings of an arm: what it names, what the file fixes, and every default."""

@@ -43,6 +43,14 @@ MARGIN = "tfc.margin: {uniform: [0.05, 1.0]}"
 ENCODER = "finetune.encoder: {choice: [trained, frozen]}"
 STRIDE_LE_LENGTH = "patchtst.patch_stride <= patchtst.patch_length"
 
+RATE = "finetune.learning_rate: {log_uniform: [3e-5, 3e-3]}"
+
+
+def _when(entry: str, condition: str) -> tuple[str, str]:
+    """An entry of `search`, and the same with a condition."""
+    return entry, f"{entry[:-1]}, when: {{{condition}}}}}"
+
+
 # What is replaced in BASE, by what (¦ marks where the error is to point), and what is said.
 WRONG = [
     # names and values that the schema refuses
@@ -66,7 +74,7 @@ WRONG = [
     ("budget:", "protocol: ¦{split: paper, sealed: [a]}\nbudget:", "protocol: sealed must be empty under split: paper"),
     ("budget:", "protocol: {transductive: ¦yes}\nbudget:", "protocol.transductive: must be true or false, got 'yes'"),
     ("budget:", "resources: {pretrain: {¦worker: 2}}\nbudget:", "resources.pretrain.worker: unknown name; did you mea"),
-    ("budget:", "sampler: {name: ¦TPE}\nbudget:", "sampler.name: must be 'tpe' or 'random', got 'TPE'; did you mean t"),
+    ("budget:", "sampler: {name: ¦TPE}\nbudget:", "sampler.name: must be 'tpe', 'random', 'grid', 'qmc', 'cma-es' or "),
     ("budget:", "¦tfc: {margin: 1}\nbudget:", "tfc: unknown name; a setting belongs under fixed or search"),
     # sources
     (
@@ -103,7 +111,11 @@ WRONG = [
     # distributions
     ("tfc.margin:", "¦tfc.marign:", "search.tfc.marign: unknown setting; did you mean tfc.margin?"),
     (MARGIN, "tfc.margin: {¦unifrom: [0.05, 1]}", "search.tfc.margin.unifrom: must be one of uniform, log_uniform, in"),
-    (MARGIN, "tfc.margin: ¦[0.05, 1.0]", "search.tfc.margin: must be one of uniform, log_uniform, integer or choice,"),
+    (
+        MARGIN,
+        "tfc.margin: ¦[0.05, 1.0]",
+        "search.tfc.margin: must be one of uniform, log_uniform, integer, choice or fi",
+    ),
     (MARGIN, "tfc.margin: ¦{uniform: [1, 2], integer: [1, 2]}", "search.tfc.margin: must be one of uniform, log_unifo"),
     (MARGIN, "tfc.margin: {uniform: ¦0.5}", "search.tfc.margin.uniform: must be two numbers [low, high], got 0.5"),
     (MARGIN, "tfc.margin: {uniform: [¦0, 1.0]}", "search.tfc.margin.uniform.0: must be above 0, got 0"),
@@ -121,6 +133,133 @@ WRONG = [
     ("{integer: [4, 16]}", "{integer: [¦4.5, 16]}", "search.patchtst.patch_length.integer.0: must be a whole number,"),
     ("[trained, frozen]", "[trained, ¦froozen]", "search.finetune.encoder.choice.1: must be 'trained' or 'frozen', go"),
     ("{choice: [trained, frozen]}", "{¦uniform: [0, 1]}", "search.finetune.encoder.uniform: finetune.encoder takes no"),
+    (
+        MARGIN,
+        "tfc.margin: {¦fix: 0.5}",
+        "search.tfc.margin.fix: must be one of uniform, log_uniform, integer, choice or f",
+    ),
+    (MARGIN, "tfc.margin: {fixed: ¦-1}", "search.tfc.margin.fixed: must be above 0, got -1"),
+    (MARGIN, "tfc.margin: {fixed: ¦[0.5, 1]}", "search.tfc.margin.fixed: must be a number, got [0.5, 1]"),
+    (MARGIN, "tfc.margin: {fixed: 0.5, ¦step: 1}", "search.tfc.margin.step: fixed takes no step"),
+    (
+        MARGIN,
+        "tfc.margin: ¦{fixed: 0.5, choice: [1, 2]}",
+        "search.tfc.margin: must be one of uniform, log_uniform, int",
+    ),
+    # conditions
+    (MARGIN, "tfc.margin: {uniform: [0.05, 1], ¦wen: {}}", "search.tfc.margin.wen: unknown name; did you mean when?"),
+    (MARGIN, "tfc.margin: {uniform: [0.05, 1], when: ¦{}}", "search.tfc.margin.when: must hold at least 1, got {}"),
+    (
+        MARGIN,
+        "tfc.margin: {uniform: [0.05, 1], when: ¦x}",
+        "search.tfc.margin.when: must be a mapping of names to values",
+    ),
+    (
+        *_when(MARGIN, "¦tfc.temprature: 1"),
+        "search.tfc.margin.when.tfc.temprature: unknown setting; did you mean tfc.te",
+    ),
+    (*_when(MARGIN, "¦tfc.margin: 1"), "search.tfc.margin.when.tfc.margin: must name another setting than tfc.margin"),
+    (
+        *_when(MARGIN, "¦tfc.distance: cosine"),
+        "search.tfc.margin.when.tfc.distance: must name a setting that is searche",
+    ),
+    (
+        *_when(MARGIN, "¦finetune.encoder: frozen"),
+        "search.tfc.margin.when.finetune.encoder: must name a setting of pre",
+    ),
+    (
+        *_when(ENCODER, "¦tfc.margin: 0.5"),
+        "search.finetune.encoder.when.tfc.margin: must name a choice, an integer or a",
+    ),
+    (
+        *_when(MARGIN, "tfc.temperature: ¦0.3"),
+        "search.tfc.margin.when.tfc.temperature: must be a value that tfc.tempera",
+    ),
+    (
+        *_when(MARGIN, "patchtst.patch_length: ¦17"),
+        "search.tfc.margin.when.patchtst.patch_length: must be a value that ",
+    ),
+    (
+        *_when(MARGIN, "patchtst.patch_length: [8, ¦17]"),
+        "search.tfc.margin.when.patchtst.patch_length.1: must be a valu",
+    ),
+    (
+        *_when(MARGIN, "patchtst.patch_length: ¦[]"),
+        "search.tfc.margin.when.patchtst.patch_length: must list at least one",
+    ),
+    (
+        *_when(RATE, "finetune.encoder: ¦froze"),
+        "search.finetune.learning_rate.when.finetune.encoder: must be a value that f",
+    ),
+    (
+        *_when(RATE, "finetune.encoder: [frozen, ¦trainde]"),
+        "search.finetune.learning_rate.when.finetune.encoder.1: must be ",
+    ),
+    (
+        *_when(RATE, "finetune.encoder: ¦true"),
+        "search.finetune.learning_rate.when.finetune.encoder: must be a value that fi",
+    ),
+    (
+        f"{RATE}\n  {ENCODER}",
+        "finetune.optimiser: {choice: [adam, adamw], when: {¦finetune.encoder: frozen}}\n  "
+        "finetune.encoder: {choice: [trained, frozen], when: {finetune.optimiser: adam}}",
+        "search.finetune.optimiser.when.finetune.encoder: goes round in a circle: finetune.optimiser depends ",
+    ),
+    (
+        f"{{integer: [2, 16]}}\n  {RATE}\n  {ENCODER}\nrequire:\n  - {STRIDE_LE_LENGTH}",
+        f"{{integer: [2, 16], when: {{patchtst.layers: 2}}}}\n  patchtst.layers: {{choice: [1, 2]}}\nrequire:\n"
+        f"  - ¦{STRIDE_LE_LENGTH}",
+        "require.0: orders settings that always vary, and patchtst.patch_stride has a `when`",
+    ),
+    (
+        ENCODER,
+        "finetune.class_weights: {choice: [effective_number, none]}\n  ¦finetune.class_balance_beta: "
+        "{choice: [0.9, 0.99], when: {finetune.class_weights: none}}",
+        "search.finetune.class_balance_beta: searching it changes nothing: finetune.class_weights is never effe",
+    ),
+    # samplers
+    (
+        "budget:",
+        "sampler: {name: ¦[tpe]}\nbudget:",
+        "sampler.name: must be 'tpe', 'random', 'grid', 'qmc', 'cma-es' or",
+    ),
+    (
+        "budget:",
+        "sampler: {objectives: ¦seconds}\nbudget:",
+        "sampler.objectives: must be a list, got 'seconds'; write [s",
+    ),
+    (
+        "budget:",
+        "sampler: {objectives: [macro_f1, ¦second]}\nbudget:",
+        "sampler.objectives.1: must be 'macro_f1' or 'sec",
+    ),
+    (
+        "budget:",
+        "sampler: ¦{objectives: [seconds]}\nbudget:",
+        "sampler: objectives must hold macro_f1, and each once, go",
+    ),
+    (
+        "budget:",
+        "sampler: ¦{objectives: []}\nbudget:",
+        "sampler: objectives must hold macro_f1, and each once, got none",
+    ),
+    (
+        "budget:",
+        "sampler: ¦{name: cma-es, objectives: [macro_f1, seconds]}\nbudget:",
+        "sampler: objectives must be macro_",
+    ),
+    ("budget:", "sampler: ¦{grid_points: 5}\nbudget:", "sampler: grid_points goes with name: grid, got name: tpe"),
+    ("budget:", "sampler: {name: grid, grid_points: ¦1}\nbudget:", "sampler.grid_points: must be at least 2, got 1"),
+    (
+        "budget:",
+        "sampler: {name: ¦grid, grid_points: 40}\nbudget:",
+        "sampler.name: a grid of 624000 points is too large",
+    ),
+    (
+        BASE[BASE.index("search:") :],
+        f"sampler: {{name: ¦cma-es}}\nsearch: {{{MARGIN}}}\nbudget: {{trials: 4}}\n",
+        "sampler.name: cma-es needs two searched settings or more, got tfc.margin alone; use tpe or gp",
+    ),
     # settings that cannot work together
     ("tfc.temperature: 0.2\nsearch:\n  tfc.margin", "tfc.margin: 1\nsearch:\n  ¦tfc.margin", "search.tfc.margin: must"),
     ("patchtst.patch_length: {integer: [4, 16]}", "¦patchtst.patch_length: {integer: [4, 27]}", "search.patchtst.patc"),

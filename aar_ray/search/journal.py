@@ -108,13 +108,18 @@ def read_events(path: Path) -> Iterator[Event]:
 def known_trials(events: Sequence[Event]) -> list[Known]:
     """Every trial that was begun, by number; one that has no end is `running`."""
     trials: dict[int, Known] = {}
+    # of a stage that was done twice, the later one counts
+    seconds: dict[int, dict[str, float]] = {}
     for event in events:
         if event["event"] == "trial_started":
             settings = {name: hashable(value) for name, value in event["settings"].items()}
             trials[event["trial"]] = Known(settings, "running", repeat_of=event.get("repeat_of"))
         elif event["event"] == "trial_finished":
             begun = trials[event["trial"]]
-            trials[event["trial"]] = replace(begun, state=event["state"], macro_f1=event["macro_f1"])
+            cost = sum(seconds[event["trial"]].values()) if event["trial"] in seconds else None
+            trials[event["trial"]] = replace(begun, state=event["state"], macro_f1=event["macro_f1"], seconds=cost)
+        elif event["event"] in ("pretrained", "fold_finished"):
+            seconds.setdefault(event["trial"], {})[f"{event['event']} {event.get('fold')}"] = event.get("seconds", 0.0)
         elif event["event"] == "trial_retried":
             trials[event["trial"]] = replace(trials[event["trial"]], state="running", macro_f1=None)
     return [trials[number] for number in sorted(trials)]

@@ -6,24 +6,29 @@ interrupted proposes what it would have proposed, and Optuna is told the truth a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import optuna
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import TrialState, create_trial
+import numpy as np
 
 from aar_ray.config import Study, dotted
+from aar_ray.search.samplers import evolved, modelled, spread
 from aar_ray.search.space import Space, hashable
-from aar_ray.seeds import stream_seed
+from aar_ray.seeds import stream, stream_seed
+from aar_ray.study_file.sampling import MOST_POINTS
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+Origin = Literal["reference", "enqueued", "sampled", "arm", "repeat", "confirmation"]
 
-Origin = Literal["reference", "sampled", "arm", "repeat", "confirmation"]
+ATTEMPTS = 10
+"""Draws of a sampler that keeps pointing at what has been tried, before it gives way to chance."""
 
-ATTEMPTS = 100
-"""Draws after which a space is taken to hold no setting that has not been tried."""
+CHANCES = 100
+"""Uniform draws after which the points of a finite space are looked through one by one."""
+
+LEAST_SECONDS = 1e-3
+"""Seconds of a trial that took none by the clock: cost is compared by its logarithm."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Known:
     macro_f1: float | None = None
     repeat_of: int | None = None
     """Number of the first trial of these settings, for a later one with another seed."""
+    seconds: float | None = None
+    """What its encoder and its folds cost when they were made, by it or by another trial."""
 
 
 @dataclass(frozen=True)
@@ -58,23 +65,22 @@ class Proposer:
         self.sampler, self.seed = study.sampler, study.seed
         defaults = dotted(study.reference())
         self.reference = {name: hashable(defaults[name]) for name in study.search}
+        self._grids: dict[int | None, list[dict[str, Any]]] = {}
 
     def propose(self, known: Sequence[Known]) -> Proposal | None:
         """Settings of the trial that follows the `known` ones, or None when there is nothing new to try.
 
         Trial 0 is the paper's setting. Then every `trials_per_encoder` trials share an encoder: with continuous λ and
-        δ a sampler would never come back to one that is paid for.
+        δ a sampler would never come back to one that is paid for. Equal settings are never proposed twice: a draw that
+        repeats a trial has its answer in the journal, which the sampler was told, and another one is drawn.
         """
-        number = len(known)
-        if number == 0:
+        if not known:
             return Proposal(self.reference, "reference")
-        fixed = self._encoder_to_share(known)
-        tried = [dict(trial.settings) for trial in known]
-        for attempt in range(ATTEMPTS):
-            # a model that keeps pointing at what has been tried gives way to chance
-            name = self.sampler.name if attempt < ATTEMPTS // 2 else "random"
-            settings = self._draw(known, fixed, name, stream_seed(self.seed, "proposal", number, attempt))
-            if settings not in tried:
+        shared = self._encoder_to_share(known)
+        # an encoder with which every fine-tune setting has been tried gives way to a new one
+        for fixed in (shared, {}) if shared else ({},):
+            settings = self._untried(known, fixed)
+            if settings is not None:
                 return Proposal(settings, "sampled")
         return None
 
@@ -87,28 +93,99 @@ class Proposer:
             return {}
         return {name: known[first].settings[name] for name in self.space.pretrain_names}
 
-    def _draw(self, known: Sequence[Known], fixed: Mapping[str, Any], sampler: str, seed: int) -> dict[str, Any]:
-        """One draw from a sampler, given all that is known; `fixed` settings are kept."""
-        names = self.space.finetune_names if fixed else tuple(self.space.distributions)
-        distributions = {name: self.space.distributions[name] for name in names}
-        study = optuna.create_study(direction="maximize", sampler=self._sampler(sampler, seed))
-        for trial in known:
-            params = self.space.params(trial.settings)
-            # what lies outside the space, as trial 0 may, cannot be told
-            if params is not None and trial.state != "failed":
-                study.add_trial(
-                    create_trial(
-                        params={name: params[name] for name in names},
-                        distributions=distributions,
-                        value=trial.macro_f1,
-                        state=TrialState.COMPLETE if trial.state == "complete" else TrialState.RUNNING,
-                    )
-                )
-        return self.space.settings(study.ask(distributions).params, fixed)
+    def _untried(self, known: Sequence[Known], fixed: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The first draw that no known trial has."""
+        tried = {_values(trial.settings) for trial in known}
+        return next((settings for settings in self._draws(known, fixed) if _values(settings) not in tried), None)
 
-    def _sampler(self, name: str, seed: int) -> BaseSampler:
-        # samplers take 32 bits
-        seed %= 2**32
-        if name == "random":
-            return RandomSampler(seed=seed)
-        return TPESampler(seed=seed, n_startup_trials=self.sampler.startup_trials)
+    def _draws(self, known: Sequence[Known], fixed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Settings, one draw after another, given all that is known; `fixed` ones are kept."""
+        if self.sampler.name == "grid":
+            yield from self._of_grid(self.sampler.grid_points, fixed)
+            return
+        number = len(known)
+        for attempt in range(ATTEMPTS):
+            yield self._draw(known, fixed, attempt)
+        for attempt in range(CHANCES):
+            yield self._by_chance(stream(self.seed, "chance", number, attempt), fixed)
+        # of a larger space, chance has found a new point
+        if self.space.size() <= MOST_POINTS:
+            yield from self._of_grid(None, fixed)
+
+    def _draw(self, known: Sequence[Known], fixed: Mapping[str, Any], attempt: int) -> dict[str, Any]:
+        """One draw of the sampler."""
+        number, name = len(known), self.sampler.name
+        if name == "qmc":
+            return self._of_sequence(known, fixed, attempt)
+        scored = sum(trial.state == "complete" for trial in known)
+        if name == "cma-es":
+            return self._of_evolution(known, fixed, stream_seed(self.seed, "proposal", number, attempt) % 2**32)
+        if name == "random" or scored < self.sampler.startup_trials:
+            return self._by_chance(stream(self.seed, "proposal", number, attempt), fixed)
+        # a shared encoder is no part of the question which fine-tune settings are best
+        names = self.space.finetune_names if fixed else tuple(self.space.distributions)
+        told = [
+            ({name: params[name] for name in names}, self._objectives(trial))
+            for number, trial in enumerate(known)
+            # a failed trial has no result
+            if trial.state != "failed" and (params := self.space.params(trial.settings, self._chance_of(number)))
+        ]
+        if not any(values for _, values in told):
+            return self._by_chance(stream(self.seed, "proposal", number, attempt), fixed)
+        params = modelled(
+            name,
+            stream_seed(self.seed, "proposal", number, attempt) % 2**32,
+            {name: self.space.distributions[name] for name in names},
+            told,
+            self.sampler.objectives,
+        )
+        return self.space.settings(params, fixed)
+
+    def _objectives(self, trial: Known) -> list[float] | None:
+        """What the sampler is told of a trial; None while it runs."""
+        if trial.state != "complete":
+            return None
+        seconds = math.log(max(trial.seconds or 0.0, LEAST_SECONDS))
+        values = {"macro_f1": trial.macro_f1 or 0.0, "seconds": seconds}
+        return [values[objective] for objective in self.sampler.objectives]
+
+    def _chance_of(self, number: int) -> np.random.Generator:
+        """What draws the parameters of a trial's settings that had no effect in it: the same whenever it is told."""
+        return stream(self.seed, "no effect", number)
+
+    def _by_chance(self, chance: np.random.Generator, fixed: Mapping[str, Any]) -> dict[str, Any]:
+        return self.space.settings_at({name: chance.random() for name in self.space.distributions}, fixed)
+
+    def _of_sequence(self, known: Sequence[Known], fixed: Mapping[str, Any], attempt: int) -> dict[str, Any]:
+        """Point of the Sobol sequence by count: of trials, and for the settings of a new encoder of encoders."""
+        names, pretrain = tuple(self.space.distributions), self.space.pretrain_names
+        encoders = {tuple(trial.settings[name] for name in pretrain) for trial in known}
+        seed = stream_seed(self.seed, "sequence")
+        by_trial = spread(seed, len(known) + attempt, len(names))
+        by_encoder = spread(seed, len(encoders) + attempt, len(names))
+        point = {name: float((by_encoder if name in pretrain else by_trial)[index]) for index, name in enumerate(names)}
+        return self.space.settings_at(point, fixed)
+
+    def _of_evolution(self, known: Sequence[Known], fixed: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        names = tuple(self.space.distributions)
+        told = [
+            (np.array([point[name] for name in names]), trial.macro_f1)
+            for number, trial in enumerate(known)
+            if trial.macro_f1 is not None and (point := self.space.point(trial.settings, self._chance_of(number)))
+        ]
+        drawn = evolved(seed, told, [], len(names))
+        return self.space.settings_at(dict(zip(names, map(float, drawn), strict=True)), fixed)
+
+    def _of_grid(self, levels: int | None, fixed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """All points of the grid that have the fixed values, in an order drawn by chance once for the study."""
+        if levels not in self._grids:
+            points = list(self.space.grid(levels, {}))
+            order = stream(self.seed, "grid").permutation(len(points))
+            self._grids[levels] = [points[index] for index in order]
+        for point in self._grids[levels]:
+            if all(point[name] == value for name, value in fixed.items()):
+                yield point
+
+
+def _values(settings: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(settings[name] for name in sorted(settings))

@@ -1,16 +1,25 @@
-"""The search space as Optuna sees it, with constraints built into the ranges.
+"""The search space as samplers see it, with constraints and conditions built in.
 
-A constraint `smaller <= larger` makes the range of `smaller` depend on `larger`. Optuna's joint samplers know only
-fixed ranges, so `smaller` is sampled as its share of the range that `larger` leaves, from 0 to 1: every proposal meets
-the constraint, and nothing is drawn apart from the rest.
+A sampler knows one joint space of fixed ranges, in which every searched setting has its parameter:
+
+- A constraint `smaller <= larger` makes the range of `smaller` depend on `larger`. So `smaller` is sampled as its share
+  of the range that `larger` leaves, from 0 to 1: every point meets the constraint, and nothing is drawn apart from the
+  rest.
+- A setting whose condition (`when`) does not hold has its default, whatever its parameter is: two points that differ
+  only there are the same settings. To a sampler such a parameter is told as if drawn by chance, so that it learns
+  nothing from it.
+
+Samplers that know no kinds of parameters draw from the unit cube: a coordinate is a share of a range, or of a list.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from typing import Any
 
+import numpy as np
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -18,20 +27,37 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from aar_ray.config import PRETRAIN_SECTIONS, Choice, Distribution, Integer, LogUniform, Study, Uniform
+from aar_ray.config import PRETRAIN_SECTIONS, Choice, Fixed, Integer, Study, dotted
+from aar_ray.search.ranges import Range
 from aar_ray.study_file.constraints import constraints
 
 
 class Space:
-    """Searched settings by dotted name, and their translation to Optuna's parameters and back."""
+    """Searched settings by dotted name, and their translation to a sampler's parameters and back."""
 
     def __init__(self, study: Study) -> None:
-        self.search: dict[str, Distribution] = dict(study.search)
+        self._names = tuple(study.search)
+        self._others = {name: hashable(value) for name, value in dotted(study.reference()).items()}
+        self._defaults = {name: hashable(study.default(name)) for name in study.search}
+        self._conditions = study.conditions
+        self._choices: dict[str, tuple[Any, ...]] = {}
         self._bounded_by: dict[str, list[str]] = {}
         for smaller, larger in constraints(study):
             self._bounded_by.setdefault(smaller, []).append(larger)
-        self._order = self._larger_first()
-        self.distributions = {name: self._distribution(name) for name in self._order}
+        self._order = self._deciding_first()
+        self._ranges: dict[str, Range] = {}
+        for name in reversed(self._order):
+            distribution = study.search[name]
+            if isinstance(distribution, Choice | Fixed):
+                values = distribution.choice if isinstance(distribution, Choice) else (distribution.fixed,)
+                self._choices[name] = tuple(map(hashable, values))
+            else:
+                # a larger setting below the least value of a smaller one would leave that one no range
+                smaller_ones = [other for other, larger in self._bounded_by.items() if name in larger]
+                least = max((self._ranges[other].low for other in smaller_ones), default=-math.inf)
+                self._ranges[name] = Range.of(distribution, least)
+        whole = {name for name, part in study.search.items() if isinstance(part, Integer)}
+        self.distributions = {name: self._distribution(name, name in whole) for name in self._order}
 
     @property
     def pretrain_names(self) -> tuple[str, ...]:
@@ -43,70 +69,150 @@ class Space:
         """All others: they can be varied on one and the same encoder."""
         return tuple(name for name in self.distributions if name.split(".")[0] not in PRETRAIN_SECTIONS)
 
+    # --- from a point to settings ------------------------------------------------------------------------------
+
     def settings(self, params: Mapping[str, Any], fixed: Mapping[str, Any]) -> dict[str, Any]:
-        """What Optuna proposed beside some fixed values, as values of settings, in the order of the study file."""
+        """What a sampler proposed beside some fixed values, as values of settings, in the order of the study file."""
+        return self._settings(fixed, lambda name, upper: self._of_param(name, params[name], upper))
+
+    def settings_at(self, point: Mapping[str, float], fixed: Mapping[str, Any]) -> dict[str, Any]:
+        """The same from coordinates in the unit cube."""
+        return self._settings(fixed, lambda name, upper: self._at(name, point[name], upper))
+
+    def _settings(self, fixed: Mapping[str, Any], value_of: Callable[[str, float], Any]) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for name in self._order:
-            distribution = self.search[name]
             if name in fixed:
                 values[name] = fixed[name]
-            elif isinstance(distribution, Choice):
-                values[name] = hashable(distribution.choice[params[name]])
-            elif name in self._bounded_by:
-                values[name] = _from_share(distribution, params[name], self._upper(name, values))
+            elif self.is_active(name, values):
+                values[name] = value_of(name, self._upper(name, values))
             else:
-                values[name] = params[name]
-        return {name: values[name] for name in self.search}
+                values[name] = self._defaults[name]
+        return {name: values[name] for name in self._names}
 
-    def params(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The parameters that give these values; None where a value lies outside the space."""
-        params: dict[str, Any] = {}
+    def is_active(self, name: str, values: Mapping[str, Any]) -> bool:
+        """Whether a setting's condition holds, given the searched ones that decide."""
+        conditions = self._conditions.get(name, {})
+        return all(values.get(other, self._others[other]) in accepted for other, accepted in conditions.items())
+
+    def _of_param(self, name: str, param: Any, upper: float) -> Any:
+        if name in self._choices:
+            return self._choices[name][param]
+        return self._at(name, param, upper) if name in self._bounded_by else param
+
+    def _at(self, name: str, share: float, upper: float) -> Any:
+        if name in self._ranges:
+            return self._ranges[name].value(share, upper)
+        choices = self._choices[name]
+        return choices[min(math.floor(share * len(choices)), len(choices) - 1)]
+
+    # --- from settings to a point ------------------------------------------------------------------------------
+
+    def params(self, values: Mapping[str, Any], chance: np.random.Generator) -> dict[str, Any] | None:
+        """Parameters that give these values; None where a value lies outside the space.
+
+        Args:
+            values: of every searched setting.
+            chance: draws the parameters of settings whose conditions do not hold.
+        """
+        return self._point(values, chance, self._to_param)
+
+    def point(self, values: Mapping[str, Any], chance: np.random.Generator) -> dict[str, float] | None:
+        """The same as coordinates in the unit cube."""
+        return self._point(values, chance, self._to_share)
+
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Whether these are settings that the space has: every value in its range, constraints and conditions kept."""
+        return self.params(values, np.random.default_rng(0)) is not None
+
+    def _point(
+        self, values: Mapping[str, Any], chance: np.random.Generator, translate: Callable[[str, Any, float], Any]
+    ) -> dict[str, Any] | None:
+        point: dict[str, Any] = {}
         for name in self._order:
-            distribution, value = self.search[name], values[name]
-            if isinstance(distribution, Choice):
-                choices = [hashable(choice) for choice in distribution.choice]
-                if value not in choices:
+            share, upper, value = chance.random(), self._upper(name, values), values[name]
+            if not self.is_active(name, values):
+                if value != self._defaults[name]:
                     return None
-                params[name] = choices.index(value)
-            elif name in self._bounded_by:
-                low, high = _ends(distribution)
-                if not low <= value <= min(high, self._upper(name, values)):
-                    return None
-                params[name] = _to_share(distribution, value, self._upper(name, values))
-            else:
-                if not self.distributions[name]._contains(value):
-                    return None
-                params[name] = value
-        return params
+                value = self._at(name, share, upper)
+            elif not (
+                value in self._choices[name] if name in self._choices else self._ranges[name].holds(value, upper)
+            ):
+                return None
+            point[name] = translate(name, value, upper)
+        return point
+
+    def _has(self, name: str, value: Any, upper: float) -> bool:
+        return value in self._choices[name] if name in self._choices else self._ranges[name].holds(value, upper)
+
+    def _to_param(self, name: str, value: Any, upper: float) -> Any:
+        if name in self._choices:
+            return self._choices[name].index(value)
+        return self._ranges[name].share(value, upper) if name in self._bounded_by else value
+
+    def _to_share(self, name: str, value: Any, upper: float) -> float:
+        if name in self._choices:
+            return (self._choices[name].index(value) + 0.5) / len(self._choices[name])
+        return self._ranges[name].share(value, upper)
+
+    # --- all points --------------------------------------------------------------------------------------------
+
+    def grid(self, levels: int | None, fixed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """All settings on a grid, each once.
+
+        Args:
+            levels: values of a range that has more: its ends and, evenly between them, the others. None takes all
+                values, which only a finite space has.
+            fixed: values of settings that do not vary.
+        """
+        free = [name for name in self._order if name not in fixed]
+        shares = [_levels(self._count(name), levels, name in self._ranges) for name in free]
+        seen: set[tuple[Any, ...]] = set()
+        for point in product(*shares):
+            settings = self.settings_at(dict(zip(free, point, strict=True)), fixed)
+            if (values := tuple(settings.values())) not in seen:
+                seen.add(values)
+                yield settings
+
+    def size(self, levels: int | None = None) -> float:
+        """An upper bound of the points of that grid; infinite for a range without steps and no levels."""
+        counts = [self._count(name) for name in self._order]
+        return math.prod(
+            min(count, levels) if levels and name in self._ranges else count
+            for name, count in zip(self._order, counts, strict=True)
+        )
+
+    def _count(self, name: str) -> float:
+        return self._ranges[name].count() if name in self._ranges else len(self._choices[name])
+
+    # --- order and ranges --------------------------------------------------------------------------------------
 
     def _upper(self, name: str, values: Mapping[str, Any]) -> float:
-        return min(values[larger] for larger in self._bounded_by[name])
+        return min((values[larger] for larger in self._bounded_by.get(name, ())), default=math.inf)
 
-    def _larger_first(self) -> list[str]:
-        order: list[str] = []
+    def _deciding_first(self) -> list[str]:
+        """The settings, each after those that bound it or decide on it."""
+        order: dict[str, None] = {}
 
         def place(name: str) -> None:
-            for larger in self._bounded_by.get(name, ()):
-                place(larger)
-            if name not in order:
-                order.append(name)
+            for other in (*self._bounded_by.get(name, ()), *self._conditions.get(name, ())):
+                if other in self._names:
+                    place(other)
+            order.setdefault(name)
 
-        for name in self.search:
+        for name in self._names:
             place(name)
-        return order
+        return list(order)
 
-    def _distribution(self, name: str) -> BaseDistribution:
-        distribution = self.search[name]
-        if isinstance(distribution, Choice):
-            return CategoricalDistribution(range(len(distribution.choice)))
+    def _distribution(self, name: str, whole: bool) -> BaseDistribution:
+        if name in self._choices:
+            return CategoricalDistribution(range(len(self._choices[name])))
         if name in self._bounded_by:
             return FloatDistribution(0.0, 1.0)
-        low, high = _ends(distribution)
-        # a larger setting below the least value of a smaller one would leave that one no range
-        low = max([low, *(_ends(self.search[other])[0] for other, by in self._bounded_by.items() if name in by)])
-        if isinstance(distribution, Integer):
-            return IntDistribution(math.ceil(low), int(high), step=distribution.step)
-        return FloatDistribution(low, high, log=isinstance(distribution, LogUniform), step=_step(distribution))
+        numbers = self._ranges[name]
+        if whole:
+            return IntDistribution(int(numbers.low), int(numbers.high), step=int(numbers.step or 1))
+        return FloatDistribution(numbers.low, numbers.high, log=numbers.log, step=numbers.step)
 
 
 def hashable(value: Any) -> Any:
@@ -114,48 +220,12 @@ def hashable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _ends(distribution: Distribution) -> tuple[float, float]:
-    if isinstance(distribution, Integer):
-        return distribution.integer
-    if isinstance(distribution, LogUniform):
-        return distribution.log_uniform
-    assert isinstance(distribution, Uniform)
-    return distribution.uniform
-
-
-def _step(distribution: Distribution) -> float | None:
-    return distribution.step if isinstance(distribution, Uniform | Integer) else None
-
-
-def _grid(distribution: Distribution, upper: float) -> tuple[float, float, int]:
-    """Least value, step, and how many values there are up to `upper`."""
-    low, high = _ends(distribution)
-    step = _step(distribution)
-    assert step is not None
-    # a hair above a whole number of steps is that number of steps
-    return low, step, math.floor((min(high, upper) - low) / step + 1e-9) + 1
-
-
-def _from_share(distribution: Distribution, share: float, upper: float) -> float:
-    low, high = _ends(distribution)
-    if _step(distribution) is not None:
-        low, step, count = _grid(distribution, upper)
-        return low + step * min(math.floor(share * count), count - 1)
-    high = min(high, upper)
-    if isinstance(distribution, LogUniform):
-        # rounding must not lift the value over its bound
-        return min(math.exp(math.log(low) + share * (math.log(high) - math.log(low))), high)
-    return min(low + share * (high - low), high)
-
-
-def _to_share(distribution: Distribution, value: float, upper: float) -> float:
-    low, high = _ends(distribution)
-    if _step(distribution) is not None:
-        low, step, count = _grid(distribution, upper)
-        return (round((value - low) / step) + 0.5) / count
-    high = min(high, upper)
-    if high == low:
-        return 0.5
-    if isinstance(distribution, LogUniform):
-        return (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
-    return (value - low) / (high - low)
+def _levels(count: float, levels: int | None, is_range: bool) -> list[float]:
+    """Shares that stand for `count` values, or for so many levels of them."""
+    if math.isinf(count):
+        assert levels is not None, "a range without steps has no end of values"
+        return [level / (levels - 1) for level in range(levels)]
+    picked = list(range(int(count)))
+    if is_range and levels is not None and levels < count:
+        picked = [round(level * (count - 1) / (levels - 1)) for level in range(levels)]
+    return [(number + 0.5) / count for number in picked]

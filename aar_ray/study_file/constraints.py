@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import islice, product
 from typing import Any
 
-from aar_ray.config import Choice, Data, Integer, Study, nearest
+from aar_ray.config import Choice, Data, Fixed, Study, nearest
 from aar_ray.study_file.settings import DEFAULTS, Space, kind_of, nearest_settings
 from aar_ray.study_file.text import Document
 from aar_ray.study_file.wording import shown
@@ -89,8 +89,12 @@ def _unfit(space: Space, smaller: str, larger: str) -> str:
         return f"compares {smaller} with itself; leave it out"
     searched = [side for side in (smaller, larger) if side in space.search]
     if len(searched) == 2:
-        choices = [side for side in searched if isinstance(space.search[side], Choice)]
-        return f"orders ranges, and {choices[0]} is a choice; use integer or uniform" if choices else ""
+        choices = [side for side in searched if isinstance(space.search[side], Choice | Fixed)]
+        if choices:
+            kind = "a choice" if isinstance(space.search[choices[0]], Choice) else "fixed"
+            return f"orders ranges, and {choices[0]} is {kind}; use integer or uniform"
+        conditional = [side for side in searched if space.search[side].when]
+        return f"orders settings that always vary, and {conditional[0]} has a `when`" if conditional else ""
     if space.unknown & {smaller, larger}:
         return ""
     if not searched:
@@ -155,25 +159,32 @@ def _report_given(document: Document, space: Space, names: Sequence[str], messag
 
 
 def _check_heads(document: Document, space: Space) -> None:
-    heads, sizes = (list(islice(_all_values(space, name), 4096)) for name in (HEADS, SIZE))
-    wrong = next(((some, size) for size, some in product(sizes, heads) if size % some), None)
+    heads, sizes = (list(islice(space.all_values(name), 4096)) for name in (HEADS, SIZE))
+    wrong = next(
+        (
+            (some, size)
+            for size, some in product(sizes, heads)
+            if size % some
+            and space.can_be_together(HEADS, some, SIZE, size)
+            and space.can_be_together(SIZE, size, HEADS, some)
+        ),
+        None,
+    )
     if wrong:
         several, hint = (" in every combination", "; use choice") if len(heads) * len(sizes) > 1 else ("", "")
         message = f"{HEADS} must divide {SIZE}{several}, got {wrong[0]} and {wrong[1]}{hint}"
         _report_given(document, space, (HEADS, SIZE), message)
 
 
-def _all_values(space: Space, name: str) -> Sequence[Any]:
-    distribution = space.search.get(name)
-    if isinstance(distribution, Integer) and name not in space.unknown:
-        low, high = distribution.integer
-        return range(low, high + 1, distribution.step)
-    return space.values(name)
-
-
 def _check_stride(document: Document, space: Space, pairs: Collection[tuple[str, str]]) -> None:
     strides, lengths = space.values(STRIDE), space.values(LENGTH)
-    if not strides or not lengths or max(strides) <= min(lengths) or (STRIDE, LENGTH) in pairs:
+    skipping = any(
+        stride > length
+        and space.can_be_together(STRIDE, stride, LENGTH, length)
+        and space.can_be_together(LENGTH, length, STRIDE, stride)
+        for stride, length in product(strides, lengths)
+    )
+    if not skipping or (STRIDE, LENGTH) in pairs:
         return
     if STRIDE in str(document.value.get("require")) and document.is_reported("require"):
         return  # the constraint is there, and wrongly written
@@ -182,7 +193,7 @@ def _check_stride(document: Document, space: Space, pairs: Collection[tuple[str,
     if (
         len(ranges) == 2
         and min(strides) <= max(lengths)
-        and not any(isinstance(space.search[name], Choice) for name in ranges)
+        and not any(isinstance(space.search[name], Choice | Fixed) or space.search[name].when for name in ranges)
     ):
         hint = f"add `require: [{STRIDE} <= {LENGTH}]`"
     elif STRIDE in ranges:

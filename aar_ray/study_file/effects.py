@@ -122,9 +122,10 @@ NEEDS = (
 def check_effects(document: Document, space: Space) -> None:
     """Report each searched setting that has no effect, whatever the others draw, with the reason."""
     for need in NEEDS:
-        values = [space.values(name) for name in need.of]
-        if all(values) and not any(need.enough(*combination) for combination in product(*values)):
-            for name in need.settings:
+        for name in need.settings:
+            # where its condition (`when`) holds: it has no effect elsewhere by what the file says
+            values = [space.values(other, beside=name) for other in need.of]
+            if all(values) and not any(need.enough(*combination) for combination in product(*values)):
                 _refuse(document, space, name, need.reason)
     pretrain = document.section("resources").get("pretrain", {})
     if isinstance(pretrain, dict) and pretrain.get("workers", 1) == 1:

@@ -18,8 +18,10 @@ from ruamel.yaml.comments import CommentedSeq
 
 from aar_ray.config import Part, Settings, Study, dotted
 from aar_ray.study_file.arms import check_arms
+from aar_ray.study_file.conditions import check_conditions
 from aar_ray.study_file.constraints import check_combinations
 from aar_ray.study_file.effects import check_effects
+from aar_ray.study_file.sampling import check_sampler
 from aar_ray.study_file.settings import DEFAULTS, read_settings
 from aar_ray.study_file.text import Document, Steps, read_document
 from aar_ray.study_file.wording import broken_rule, did_you_mean
@@ -51,8 +53,10 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
             document.override(override, number)
         study = _validated(document)
         space = read_settings(document)
+        check_conditions(document, space)
         check_combinations(document, space)
         check_effects(document, space)
+        check_sampler(document, space)
         check_arms(document, space)
         if study is not None and not document.problems():
             return study

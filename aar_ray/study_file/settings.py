@@ -13,11 +13,13 @@ from pydantic import ValidationError
 from aar_ray.config import (
     Choice,
     Distribution,
+    Fixed,
     Integer,
     LogUniform,
     Part,
     Settings,
     Uniform,
+    accepted_values,
     dotted,
     range_ends,
 )
@@ -27,12 +29,15 @@ from aar_ray.study_file.wording import broken_rule, did_you_mean, one_of, shown
 DEFAULTS = dotted(Settings())
 """Every setting by dotted name."""
 
-KINDS: dict[str, type[Uniform] | type[LogUniform] | type[Integer] | type[Choice]] = {
+KINDS: dict[str, type[Uniform] | type[LogUniform] | type[Integer] | type[Choice] | type[Fixed]] = {
     "uniform": Uniform,
     "log_uniform": LogUniform,
     "integer": Integer,
     "choice": Choice,
+    "fixed": Fixed,
 }
+
+RANGES = (Uniform, LogUniform, Integer)
 
 SYMBOLS = {
     "λ": "tfc.contrastive_weight",
@@ -59,14 +64,40 @@ class Space:
     of_arm: dict[str, Any] = field(default_factory=dict)
     """What that arm names; `fixed` holds it too."""
 
-    def values(self, name: str) -> Sequence[Any]:
-        """What a setting can be: one value, the choices, or a range's two ends; empty where it is given wrongly."""
+    def values(self, name: str, *, beside: str | None = None) -> Sequence[Any]:
+        """What a setting can be: one value, the choices, or a range's two ends; empty where it is given wrongly.
+
+        A setting with a condition can also be its default. `beside` another one that varies, it is only what that
+        one's condition accepts.
+        """
         if name in self.unknown:
             return ()
         distribution = self.search.get(name)
-        if distribution is None:
-            return (self.fixed.get(name, DEFAULTS[name]),)
-        return distribution.choice if isinstance(distribution, Choice) else range_ends(distribution)
+        values: Sequence[Any] = (self.fixed.get(name, DEFAULTS[name]),)
+        if distribution is not None:
+            ends = range_ends(distribution) if isinstance(distribution, RANGES) else _choices(distribution)
+            values = (*ends, *values) if distribution.when else ends
+        return [value for value in values if self._is_accepted(name, value, beside)]
+
+    def all_values(self, name: str) -> Sequence[Any]:
+        """The same with every number of an integer range."""
+        distribution = self.search.get(name)
+        if not isinstance(distribution, Integer) or name in self.unknown:
+            return self.values(name)
+        low, high = distribution.integer
+        numbers = range(low, high + 1, distribution.step)
+        return [*numbers, DEFAULTS[name]] if distribution.when else numbers
+
+    def can_be_together(self, name: str, value: Any, other: str, others_value: Any) -> bool:
+        """Whether the condition of one setting on another one lets it have that value: its default it always can."""
+        return value == DEFAULTS[name] or self._is_accepted(other, others_value, name)
+
+    def _is_accepted(self, name: str, value: Any, beside: str | None) -> bool:
+        """Whether the condition of `beside`, if it has one on a setting, accepts a value of that setting."""
+        part = self.search.get(beside or "")
+        if part is None or name not in (part.when or {}):
+            return True
+        return _hashable(value) in accepted_values(name, (part.when or {})[name])
 
     def steps(self, name: str) -> Steps | None:
         """Where the file gives a setting, or None where it has its default."""
@@ -76,6 +107,14 @@ class Space:
             if name in given:
                 return (section, name)
         return None
+
+
+def _choices(distribution: Choice | Fixed) -> tuple[Any, ...]:
+    return (distribution.fixed,) if isinstance(distribution, Fixed) else distribution.choice
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def kind_of(name: str) -> Literal["whole", "number", "other"]:
@@ -185,7 +224,7 @@ def _distribution(document: Document, steps: Steps, value: Any) -> Distribution 
             document.report((*steps, wrong), message, about_name=True)
         return None
     kind, ends = kinds[0], value[kinds[0]]
-    if kind != "choice" and not (isinstance(ends, list) and len(ends) == 2):
+    if kind not in ("choice", "fixed") and not (isinstance(ends, list) and len(ends) == 2):
         document.report((*steps, kind), f"must be two numbers [low, high], got {shown(ends)}")
         return None
     if kind == "choice" and isinstance(ends, list) and len(ends) < 2:
@@ -206,6 +245,8 @@ def _distribution(document: Document, steps: Steps, value: Any) -> Distribution 
 
 def _suits(document: Document, steps: Steps, name: str, distribution: Distribution) -> bool:
     """Whether a setting can take what a distribution draws."""
+    if isinstance(distribution, Fixed):
+        return keeps_rule(document, (*steps, "fixed"), name, distribution.fixed)
     if isinstance(distribution, Choice):
         right = [
             keeps_rule(document, (*steps, "choice", index), name, value)

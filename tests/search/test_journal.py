@@ -83,3 +83,15 @@ def test_an_event_that_does_not_fit_on_the_disk_leaves_the_journal_as_it_was(tmp
 def test_a_journal_in_which_nothing_was_written_leaves_nothing(tmp_path: Path) -> None:
     Journal(tmp_path / "results" / "journal.jsonl").close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_trial_costs_its_encoder_and_its_folds_the_later_of_what_was_done_twice() -> None:
+    events = [
+        {"event": "trial_started", "trial": 0, "settings": {}},
+        {"event": "pretrained", "trial": 0, "key": "k", "seconds": 11.0, "cached": True},
+        {"event": "fold_finished", "trial": 0, "fold": "a", "seconds": 2.0},
+        {"event": "fold_finished", "trial": 0, "fold": "b", "seconds": 3.0},
+        {"event": "fold_finished", "trial": 0, "fold": "b", "seconds": 5.0},
+        {"event": "trial_finished", "trial": 0, "state": "complete", "macro_f1": 0.5, "reason": None},
+    ]
+    assert known_trials(events)[0].seconds == 18.0

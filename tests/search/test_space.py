@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,9 +52,13 @@ def test_every_parameter_vector_is_a_setting_that_meets_the_constraint(params: d
 @given(any_params(CONSTRAINED))
 def test_settings_survive_the_way_to_optuna_and_back(params: dict[str, object]) -> None:
     settings = CONSTRAINED.settings(params, {})
-    back = CONSTRAINED.params(settings)
+    back = CONSTRAINED.params(settings, np.random.default_rng(0))
     assert back is not None
     assert CONSTRAINED.settings(back, {}) == settings
+    point = CONSTRAINED.point(settings, np.random.default_rng(0))
+    assert point is not None
+    again = CONSTRAINED.settings_at(point, {})
+    assert again == {name: pytest.approx(value) if isinstance(value, float) else value for name, value in again.items()}
 
 
 def test_shares_spread_evenly_over_the_strides_that_a_length_leaves() -> None:
@@ -106,11 +113,103 @@ def test_values_outside_the_space_have_no_parameters(outside: dict[str, object])
         "patchtst.patch_stride": 4,
         "augment.time_families": ("jitter",),
     }
-    assert CONSTRAINED.params(inside) is not None
-    assert CONSTRAINED.params({**inside, **outside}) is None
+    assert CONSTRAINED.holds(inside)
+    assert not CONSTRAINED.holds({**inside, **outside})
 
 
 def test_settings_of_the_encoder_are_told_from_those_of_fine_tuning() -> None:
     space = space_of({**SEARCH, "finetune.dropout": {"uniform": [0, 0.4]}})
     assert set(space.finetune_names) == {"finetune.dropout"}
     assert set(space.pretrain_names) == set(SEARCH)
+
+
+# --- conditions --------------------------------------------------------------------------------------------------
+
+CHAIN: dict[str, Any] = {
+    "finetune.class_balance_beta": {"choice": [0.9, 0.99], "when": {"finetune.class_weights": "effective_number"}},
+    "finetune.class_weights": {"choice": ["none", "effective_number"], "when": {"finetune.encoder": ["trained"]}},
+    "finetune.encoder": {"choice": ["trained", "frozen"]},
+    "finetune.dropout": {"fixed": 0.3, "when": {"finetune.encoder": "frozen"}},
+}
+CONDITIONAL = space_of(CHAIN)
+
+
+@given(any_params(CONDITIONAL))
+def test_a_setting_whose_condition_fails_has_its_default(params: dict[str, object]) -> None:
+    settings = CONDITIONAL.settings(params, {})
+    frozen = settings["finetune.encoder"] == "frozen"
+    # the default of the class weights is effective_number, and β varies under it: also where it is a default
+    assert (settings["finetune.class_weights"] == "effective_number") or not frozen
+    assert (settings["finetune.class_balance_beta"] == 0.999) == (settings["finetune.class_weights"] == "none")
+    assert settings["finetune.dropout"] == (0.3 if frozen else 0.1)
+    assert list(settings) == list(CHAIN)
+    assert CONDITIONAL.holds(settings)
+
+
+def test_a_value_without_effect_other_than_the_default_lies_outside() -> None:
+    inside = {
+        "finetune.class_balance_beta": 0.999,
+        "finetune.class_weights": "none",
+        "finetune.encoder": "trained",
+        "finetune.dropout": 0.1,
+    }
+    assert CONDITIONAL.holds(inside)
+    assert not CONDITIONAL.holds({**inside, "finetune.class_balance_beta": 0.9})
+    assert not CONDITIONAL.holds({**inside, "finetune.dropout": 0.3})
+
+
+def test_a_value_without_effect_is_told_as_drawn_by_chance_and_the_same_whenever_it_is_told() -> None:
+    settings = dict.fromkeys(CHAIN)
+    settings |= {"finetune.class_balance_beta": 0.999, "finetune.class_weights": "none", "finetune.encoder": "trained"}
+    settings |= {"finetune.dropout": 0.1}
+    told = []
+    for seed in (*range(400), 0):
+        params = CONDITIONAL.params(settings, np.random.default_rng(seed))
+        assert params is not None
+        assert (params["finetune.class_weights"], params["finetune.encoder"]) == (0, 0)
+        told.append(params["finetune.class_balance_beta"])
+    assert told[0] == told[-1]
+    # 200 of either in the mean, with a standard deviation of 10
+    assert 150 < sum(told) < 250
+
+
+def test_all_points_of_a_finite_space_are_listed_once() -> None:
+    points = list(CONDITIONAL.grid(None, {}))
+    # frozen: two β of the default class weights; trained: no weights, or weights with two β
+    assert len(points) == 2 + 1 + 2
+    assert all(map(CONDITIONAL.holds, points))
+    assert CONDITIONAL.size() == 2 * 2 * 2 * 1
+
+
+def test_all_strides_of_every_length_are_listed() -> None:
+    space = space_of(
+        {"patchtst.patch_length": {"integer": [2, 17]}, "patchtst.patch_stride": {"integer": [4, 11]}},
+        require=("patchtst.patch_stride <= patchtst.patch_length",),
+    )
+    pairs = {(point["patchtst.patch_length"], point["patchtst.patch_stride"]) for point in space.grid(None, {})}
+    assert pairs == {(length, stride) for length in range(4, 18) for stride in range(4, min(length, 11) + 1)}
+
+
+def test_a_grid_has_both_ends_of_a_range_and_every_choice() -> None:
+    space = space_of(
+        {
+            "tfc.margin": {"uniform": [0.2, 1.0]},
+            "finetune.learning_rate": {"log_uniform": [1e-4, 1e-2]},
+            "patchtst.patch_length": {"integer": [8, 16]},
+            "finetune.encoder": {"choice": ["trained", "frozen"]},
+        }
+    )
+    points = list(space.grid(3, {}))
+    assert len(points) == space.size(3) == 54
+    assert sorted({point["tfc.margin"] for point in points}) == pytest.approx([0.2, 0.6, 1.0])
+    assert sorted({point["finetune.learning_rate"] for point in points}) == pytest.approx([1e-4, 1e-3, 1e-2])
+    assert {point["patchtst.patch_length"] for point in points} == {8, 12, 16}
+
+
+def test_a_larger_setting_in_steps_begins_at_a_step_of_its_own() -> None:
+    space = space_of(
+        {"patchtst.patch_length": {"integer": [2, 18], "step": 4}, "patchtst.patch_stride": {"integer": [4, 11]}},
+        require=("patchtst.patch_stride <= patchtst.patch_length",),
+    )
+    # 2 leaves no stride, and 4 is no step of 2, 6, 10, ...
+    assert space.distributions["patchtst.patch_length"].low == 6

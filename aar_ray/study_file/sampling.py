@@ -1,0 +1,43 @@
+"""What a sampler can do with the searched settings of a study file."""
+
+from __future__ import annotations
+
+import math
+
+from aar_ray.config import Choice, Fixed, LogUniform, Sampler, range_ends
+from aar_ray.study_file.settings import Space
+from aar_ray.study_file.text import Document
+
+MOST_POINTS = 20_000
+"""Points of a grid, and of a finite space that is looked through for what has not been tried."""
+
+
+def check_sampler(document: Document, space: Space) -> None:
+    """Report a sampler that the searched settings do not suit."""
+    sampler, varying = document.section("sampler"), [*space.search]
+    if space.unknown or document.is_reported("sampler") or document.is_reported("search"):
+        return
+    if sampler.get("name") == "cma-es" and len(varying) == 1:
+        message = f"cma-es needs two searched settings or more, got {varying[0]} alone; use tpe or gp"
+        document.report(("sampler", "name"), message)
+    if sampler.get("name") == "grid":
+        levels = sampler.get("grid_points", Sampler.model_fields["grid_points"].default)
+        points = math.prod(_levels(space, name, levels) for name in varying)
+        if points > MOST_POINTS:
+            message = (
+                f"a grid of {points} points is too large, at most {MOST_POINTS} are looked through; "
+                "give fewer grid_points, search fewer settings, or use qmc"
+            )
+            document.report(("sampler", "name"), message)
+
+
+def _levels(space: Space, name: str, levels: int) -> int:
+    distribution = space.search[name]
+    if isinstance(distribution, Choice):
+        return len(distribution.choice)
+    if isinstance(distribution, Fixed):
+        return 1
+    low, high = range_ends(distribution)
+    if isinstance(distribution, LogUniform) or distribution.step is None:
+        return levels
+    return min(levels, round((high - low) / distribution.step) + 1)
