@@ -18,6 +18,7 @@ from rich.console import Console
 
 from aar_ray.config import Study
 from aar_ray.corpus.checks import check_data
+from aar_ray.report.page import write_report
 from aar_ray.report.progress import Progress
 from aar_ray.report.table import ranked_table
 from aar_ray.report.tensorboard import rebuild
@@ -87,6 +88,7 @@ def run(study: Study, results: Path, *, address: str | None = None, resume: bool
     ranking = rank(journal.events)
     console.print(ranked_table(ranking, baselines(journal.events), study.simulated))
     console.print(f"tensorboard --logdir {folder / 'tensorboard'}", markup=False)
+    console.print(f"report: {write_report(folder)}", markup=False)
     return 0 if (ranking["state"] == "complete").any() else 1
 
 

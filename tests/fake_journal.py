@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
+
+from aar_ray.seeds import stream
+
 Event = dict[str, Any]
 
 CLASSES = ("grazing", "resting", "walking")
@@ -159,3 +163,49 @@ def baseline(name: str, scores: Sequence[float], seconds: float = 2.0) -> list[E
 def study_finished() -> list[Event]:
     """The study ends, its budget spent."""
     return [{"event": "study_finished", "at": noon(59), "stopped_by": "budget"}]
+
+
+def searched_study(
+    trials: int = 24, animals: int = 6, *, simulated: bool = False, epochs: int = 4, confirmed: int = 3, seed: int = 0
+) -> list[Event]:
+    """A whole study: λ raises macro-F1, δ, P and S do nothing; the best few run again on two seeds; three baselines."""
+    draw = stream(seed, "test", "searched study")
+    names = [f"goat-{number}" for number in range(animals)]
+    hardness = dict(zip(names, draw.normal(0, 0.08, animals), strict=True))
+
+    def run(number: int, settings: Mapping[str, Any], **about: Any) -> list[Event]:
+        mean = 0.45 + 0.25 * settings["tfc.contrastive_weight"] + draw.normal(0, 0.015)
+        scores = {name: float(np.clip(mean + hardness[name] + draw.normal(0, 0.02), 0, 1)) for name in names}
+        return [
+            *trial_started(number, settings, **about),
+            *pretrained(number, epochs=epochs, key=f"{number:020d}"),
+            *folds(number, scores),
+            *finished(number, float(np.mean(list(scores.values())))),
+        ]
+
+    tried = [SETTINGS] + [
+        {
+            "tfc.contrastive_weight": float(draw.uniform(0.1, 0.9)),
+            "tfc.margin": float(draw.uniform(0.05, 1)),
+            "patchtst.patch_length": int(draw.integers(2, 9)) * 2,
+            "patchtst.patch_stride": int(draw.choice([2, 4, 8])),
+        }
+        for _ in range(trials - 1)
+    ]
+    events = started(simulated=simulated, trials=trials + 2 * confirmed, animals=names)
+    for number, settings in enumerate(tried):
+        events += run(number, settings)
+    scores = {event["trial"]: event["macro_f1"] for event in events if event["event"] == "trial_finished"}
+    best = sorted(scores, key=lambda number: -scores[number])[:confirmed]
+    for repeat in (1, 2):
+        for place, first in enumerate(best):
+            about = {"origin": "confirmation", "repeat_of": first, "seed": 100 + repeat}
+            events += run(trials + (repeat - 1) * confirmed + place, tried[first], **about)
+    for name, mean in (("random forest", 0.55), ("scratch, trial 0", 0.5), ("scratch, winner", 0.58)):
+        scored = [
+            {"fold": animal, "validation": [animal], "result": result(mean + hardness[animal]), "seconds": 2.0}
+            for animal in names
+        ]
+        about = {"name": name, "macro_f1": mean, "seconds": 12.0, "folds": scored}
+        events.append({"event": "baseline_finished", "at": noon(2 * len(scores) + 9), **about})
+    return [*events, {"event": "study_finished", "at": noon(2 * len(scores) + 9), "stopped_by": "budget"}]

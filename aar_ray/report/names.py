@@ -13,6 +13,9 @@ SYMBOLS = {
 }
 """The paper's symbols, for run names and table heads."""
 
+LONGEST_CHOSEN = 6
+"""Characters of a value that is shown whole."""
+
 
 def run_name(trial: int, settings: Mapping[str, Any]) -> str:
     """Name of a trial, as in `trial-012 λ0.41 δ0.30 P8 S4`: symbols of what is searched."""
@@ -29,3 +32,15 @@ def duration(seconds: float) -> str:
 
 def _short(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def value_text(value: Any) -> str:
+    """A setting's value as people read it: three digits of what was drawn, `none` for None, lists with commas."""
+    if value is None:
+        return "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, float):
+        chosen = f"{value:.6g}"
+        return chosen if float(chosen) == value and len(chosen) <= LONGEST_CHOSEN else f"{value:.3g}"
+    return str(value)

@@ -8,7 +8,7 @@ import pandas as pd
 from rich import box
 from rich.table import Table
 
-from aar_ray.report.names import SYMBOLS, duration
+from aar_ray.report.names import SYMBOLS, duration, value_text
 
 ROWS = 20
 """Trials that are shown; ranking.csv has all."""
@@ -22,9 +22,6 @@ HEADS = {
     "finetune.encoder": "encoder",
 }
 """Short heads of the settings that are searched most, so that a row of them stays a row."""
-
-LONGEST_CHOSEN = 6
-"""Characters of a value that is shown whole."""
 
 
 def ranked_table(ranking: pd.DataFrame, baselines: pd.DataFrame, simulated: bool) -> Table:
@@ -87,18 +84,8 @@ def _score(row: dict[Any, Any]) -> tuple[str, str]:
 
 
 def _setting(value: Any) -> str:
-    """A setting as text: `none` where that is the setting, nothing where the trial has none of that name."""
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    if value is None:
-        return "none"
-    if isinstance(value, float):
-        if pd.isna(value):
-            return ""
-        # a value that was chosen, such as 0.9999, as it is; one that was drawn, to three digits
-        chosen = f"{value:.6g}"
-        return chosen if float(chosen) == value and len(chosen) <= LONGEST_CHOSEN else f"{value:.3g}"
-    return str(value)
+    """A setting as text; nothing where the trial has none of that name."""
+    return "" if isinstance(value, float) and pd.isna(value) else value_text(value)
 
 
 def _time(*stages: float) -> str:

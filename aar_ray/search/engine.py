@@ -28,6 +28,7 @@ from aar_ray.search.groups import Groups, on_this_node
 from aar_ray.search.journal import Event, Journal, known_trials
 from aar_ray.search.placement import Placement
 from aar_ray.search.proposals import Proposal
+from aar_ray.search.provenance import provenance, source_files
 from aar_ray.search.searcher import Emit, JournalSearcher, Recorder
 from aar_ray.search.stages import GivenUp, Stages
 from aar_ray.search.trial import reason_of, run_trial
@@ -185,12 +186,19 @@ def _beginning(
             "seconds": corpus.seconds,
             "cached": corpus.cached,
             "summary": corpus.summary,
+            "files": source_files(corpus.folder),
         },
-        "labelled": {"key": labelled_corpus.key, "windows": len(labelled), "summary": labelled_corpus.summary},
+        "labelled": {
+            "key": labelled_corpus.key,
+            "windows": len(labelled),
+            "summary": labelled_corpus.summary,
+            "files": source_files(labelled_corpus.folder),
+        },
         "trials": study.planned_trials,
         "trial_slots": study.resources.trial_slots,
         "settings": dotted(study.reference()),
         "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
+        "provenance": provenance(ray.cluster_resources(), sum(node["Alive"] for node in ray.nodes())),
         "warnings": split_warnings(labelled, folds),
     }
 

@@ -2,7 +2,8 @@
 
 One event a line, as JSON. A line that a kill has torn is dropped when the study goes on. The events and their fields:
 
-- `study_started`: name, seed, simulated, search, arms, classes, folds, corpus, trials (planned), settings, versions
+- `study_started`: name, seed, simulated, search, arms, classes, folds, corpus, trials (planned), settings, versions,
+  provenance (commit, command, hardware, cluster), warnings
 - `trial_started`: trial, settings (those that vary), origin (reference, sampled, arm, repeat or confirmation), seed (of
   pre-training and fine-tuning), repeat_of (number of the first trial of these settings, or null), arm (name or null)
 - `pretrain_epoch`: trial, key, epoch, metrics

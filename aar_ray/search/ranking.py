@@ -185,6 +185,8 @@ def trial_records(events: Iterable[Event]) -> dict[int, TrialRecord]:
                 trials[event["trial"]].folds[event["fold"]] = event
             case "trial_finished":
                 trials[event["trial"]].finished = event
+            case "trial_retried":
+                trials[event["trial"]].finished = {}
     return dict(sorted(trials.items()))
 
 
@@ -201,7 +203,8 @@ def data_kind(events: Iterable[Event]) -> str:
 
 def _ranked(frame: pd.DataFrame, confirmed: set[int]) -> pd.DataFrame:
     ranked = (frame["state"] == "complete") & frame["macro_f1"].notna()
-    first = frame[ranked].assign(confirmed=frame["trial"].isin(confirmed))
+    first = frame[ranked]
+    first = first.assign(confirmed=first["trial"].isin(confirmed))
     first = first.sort_values(["confirmed", "macro_f1", "trial"], ascending=[False, False, True])
     frame = pd.concat([first.drop(columns="confirmed"), frame[~ranked].sort_values("trial")], ignore_index=True)
     places = [*range(1, len(first) + 1), *[pd.NA] * (len(frame) - len(first))]

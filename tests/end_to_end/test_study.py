@@ -174,6 +174,15 @@ def test_tensorboard_has_a_run_a_trial(finished: Outcome) -> None:
         assert any(name.startswith(f"trial-{trial:03}") for name in written)
 
 
+def test_a_study_ends_with_its_report_and_says_where_it_came_from(finished: Outcome) -> None:
+    assert f"report: {finished.folder / 'report.html'}" in finished.printed
+    assert "SIMULATED animals" in (finished.folder / "report.html").read_text()
+    provenance = finished.of("study_started")[0]["provenance"]
+    assert provenance["cluster"]["nodes"] == 1
+    assert provenance["cluster"]["CPU"] >= 2
+    assert "What is missing here" not in (finished.folder / "report.md").read_text()
+
+
 def test_nothing_is_left_on_the_cluster(finished: Outcome, ray_cluster: Any) -> None:
     @ray_cluster.remote(num_cpus=2, resources={"trial_slot": 4})
     def all_of_it() -> str:

@@ -202,6 +202,18 @@ def test_a_setting_that_is_worse_on_every_animal_by_the_same_is_told_from_the_wi
     assert rank(events).set_index("trial")["beside_winner"].to_dict() == {1: True, 0: False}
 
 
+def test_a_failed_trial_that_is_tried_again_is_unfinished_until_it_ends() -> None:
+    events = [
+        *journal.started(),
+        *journal.trial_started(0),
+        *journal.finished(0, None, "failed", "out of memory"),
+        {"event": "trial_retried", "trial": 0},
+    ]
+    assert rank(events)["state"].tolist() == ["unfinished"]
+    again = [*journal.folds(0, {"Bella": 0.5}), *journal.finished(0, 0.5)]
+    assert rank([*events, *again])["state"].tolist() == ["complete"]
+
+
 def test_arms_are_ranked_by_all_their_runs() -> None:
     events = [
         *journal.started({}),
