@@ -126,9 +126,9 @@ class Proposer:
         names = self.space.finetune_names if fixed else tuple(self.space.distributions)
         told = [
             ({name: params[name] for name in names}, self._objectives(trial))
-            for number, trial in enumerate(known)
+            for trial in known
             # a failed trial has no result
-            if trial.state != "failed" and (params := self.space.params(trial.settings, self._chance_of(number)))
+            if trial.state != "failed" and (params := self.space.params(trial.settings))
         ]
         if not any(values for _, values in told):
             return self._by_chance(stream(self.seed, "proposal", number, attempt), fixed)
@@ -149,10 +149,6 @@ class Proposer:
         values = {"macro_f1": trial.macro_f1 or 0.0, "seconds": seconds}
         return [values[objective] for objective in self.sampler.objectives]
 
-    def _chance_of(self, number: int) -> np.random.Generator:
-        """What draws the parameters of a trial's settings that had no effect in it: the same whenever it is told."""
-        return stream(self.seed, "no effect", number)
-
     def _by_chance(self, chance: np.random.Generator, fixed: Mapping[str, Any]) -> dict[str, Any]:
         return self.space.settings_at({name: chance.random() for name in self.space.distributions}, fixed)
 
@@ -169,9 +165,9 @@ class Proposer:
     def _of_evolution(self, known: Sequence[Known], fixed: Mapping[str, Any], seed: int) -> dict[str, Any]:
         names = tuple(self.space.distributions)
         told = [
-            (np.array([point[name] for name in names]), trial.macro_f1)
-            for number, trial in enumerate(known)
-            if trial.macro_f1 is not None and (point := self.space.point(trial.settings, self._chance_of(number)))
+            (np.array([point[name] for name in names]), trial.macro_f1 or 0.0)
+            for trial in known
+            if trial.state == "complete" and (point := self.space.point(trial.settings))
         ]
         drawn = evolved(seed, told, [], len(names))
         return self.space.settings_at(dict(zip(names, map(float, drawn), strict=True)), fixed)

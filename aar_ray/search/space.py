@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
-import numpy as np
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -29,6 +28,7 @@ from optuna.distributions import (
 
 from aar_ray.config import PRETRAIN_SECTIONS, Choice, Fixed, Integer, Study, dotted
 from aar_ray.search.ranges import Range
+from aar_ray.seeds import stream
 from aar_ray.study_file.constraints import constraints
 
 
@@ -108,42 +108,37 @@ class Space:
 
     # --- from settings to a point ------------------------------------------------------------------------------
 
-    def params(self, values: Mapping[str, Any], chance: np.random.Generator) -> dict[str, Any] | None:
-        """Parameters that give these values; None where a value lies outside the space.
+    def params(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The parameters that give these values of all searched settings; None where one lies outside the space."""
+        return self._point(values, self._to_param)
 
-        Args:
-            values: of every searched setting.
-            chance: draws the parameters of settings whose conditions do not hold.
-        """
-        return self._point(values, chance, self._to_param)
-
-    def point(self, values: Mapping[str, Any], chance: np.random.Generator) -> dict[str, float] | None:
+    def point(self, values: Mapping[str, Any]) -> dict[str, float] | None:
         """The same as coordinates in the unit cube."""
-        return self._point(values, chance, self._to_share)
+        return self._point(values, self._to_share)
 
-    def holds(self, values: Mapping[str, Any]) -> bool:
-        """Whether these are settings that the space has: every value in its range, constraints and conditions kept."""
-        return self.params(values, np.random.default_rng(0)) is not None
+    def outside(self, values: Mapping[str, Any]) -> str | None:
+        """The first setting whose value the space does not have: out of its range, or against what others are."""
+        return next((name for name in self._order if not self._has(name, values)), None)
 
-    def _point(
-        self, values: Mapping[str, Any], chance: np.random.Generator, translate: Callable[[str, Any, float], Any]
-    ) -> dict[str, Any] | None:
+    def _has(self, name: str, values: Mapping[str, Any]) -> bool:
+        value = values[name]
+        if not self.is_active(name, values):
+            return bool(value == self._defaults[name])
+        if name in self._choices:
+            return value in self._choices[name]
+        return isinstance(value, int | float) and self._ranges[name].holds(value, self._upper(name, values))
+
+    def _point(self, values: Mapping[str, Any], translate: Callable[[str, Any, float], Any]) -> dict[str, Any] | None:
+        if self.outside(values) is not None:
+            return None
+        # of a value without effect: drawn by chance, and the same whenever the same settings are told
+        chance = stream(0, "no effect", *(f"{name}={values[name]!r}" for name in self._order))
         point: dict[str, Any] = {}
         for name in self._order:
-            share, upper, value = chance.random(), self._upper(name, values), values[name]
-            if not self.is_active(name, values):
-                if value != self._defaults[name]:
-                    return None
-                value = self._at(name, share, upper)
-            elif not (
-                value in self._choices[name] if name in self._choices else self._ranges[name].holds(value, upper)
-            ):
-                return None
+            upper, share = self._upper(name, values), chance.random()
+            value = values[name] if self.is_active(name, values) else self._at(name, share, upper)
             point[name] = translate(name, value, upper)
         return point
-
-    def _has(self, name: str, value: Any, upper: float) -> bool:
-        return value in self._choices[name] if name in self._choices else self._ranges[name].holds(value, upper)
 
     def _to_param(self, name: str, value: Any, upper: float) -> Any:
         if name in self._choices:
