@@ -155,8 +155,9 @@ class Pretrain(Part):
     """Of Adam."""
     weight_decay: float = Field(default=3e-4, ge=0)
     """Coupled (L2), as torch's Adam has it."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the encoders' matrix products; losses are always float32."""
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """Of the encoders' matrix products; losses are always float32. `auto`: what the workers' machines are fastest in,
+    settled by a probe before anything starts and recorded like any setting."""
     probe_every: int = Field(default=5, ge=0)
     """Epochs from one look by a linear probe at labelled animals to the next, the last epoch included; 0: none. It
     watches the encoder and never changes it."""

@@ -27,6 +27,7 @@ from aar_ray.search.garbage import GIGABYTE, collect, remember
 from aar_ray.search.groups import Groups, on_this_node
 from aar_ray.search.journal import Event, Journal, known_trials
 from aar_ray.search.placement import Placement
+from aar_ray.search.precision import settle_precision
 from aar_ray.search.proposals import Proposal
 from aar_ray.search.provenance import provenance, source_files
 from aar_ray.search.searcher import Emit, JournalSearcher, Recorder
@@ -58,6 +59,7 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
         RuntimeError: the study cannot go on: trials fail alike, no worker group stays up, the disk is full.
         OSError: the journal cannot be written.
     """
+    study = settle_precision(study, placement, say)
     store = Store(study.store)
     emit = _Writer(journal, observe)
     with tempfile.TemporaryDirectory(prefix="aar-") as scratch, _threads() as (threads, stopped):
