@@ -155,9 +155,8 @@ class Pretrain(Part):
     """Of Adam."""
     weight_decay: float = Field(default=3e-4, ge=0)
     """Coupled (L2), as torch's Adam has it."""
-    precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """Of the encoders' matrix products; losses are always float32. `auto`: what the workers' machines are fastest in,
-    settled by a probe before anything starts and recorded like any setting."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the encoders' matrix products; losses are always float32."""
     probe_every: int = Field(default=5, ge=0)
     """Epochs from one look by a linear probe at labelled animals to the next, the last epoch included; 0: none. It
     watches the encoder and never changes it."""
@@ -521,14 +520,19 @@ def _as_value(given: Any) -> Any:
 class Sampler(Part):
     """How settings are proposed."""
 
-    name: Literal["tpe", "random", "grid", "qmc", "cma-es", "gp"] = "tpe"
-    """Optuna's multivariate TPE; uniform draws; all points of a grid, in an order drawn by chance; a scrambled Sobol
-    sequence; covariance matrix adaptation; Optuna's Gaussian process with expected improvement."""
+    name: Literal["stage_aware", "tpe", "random", "grid", "qmc", "cma-es", "gp"] = "stage_aware"
+    """This project's own, which weighs encoders, fine-tune settings and folds by their seconds; Optuna's multivariate
+    TPE; uniform draws; all points of a grid, in an order drawn by chance; a scrambled Sobol sequence; covariance matrix
+    adaptation; Optuna's Gaussian process with expected improvement."""
+    first_folds: int = Field(default=1, ge=1)
+    """Of stage_aware: folds that every setting gets; more only while it promises more than the best one."""
+    first_epochs: int | None = Field(default=None, ge=1)
+    """Of stage_aware: epochs after which a new encoder goes on only where its linear probe is in the better half."""
     objectives: Annotated[tuple[Literal["macro_f1", "seconds"], ...], Strict(False)] = ("macro_f1",)
     """What the sampler pursues. `seconds` is the cost of a trial's encoder and folds, also where they were there
     already. The ranking stays by macro-F1."""
     startup_trials: int = Field(default=8, ge=1)
-    """Random trials before the model of tpe or gp takes over."""
+    """Random trials before the model of stage_aware, tpe or gp takes over."""
     grid_points: int = Field(default=3, ge=2)
     """Of grid: values of a range that has more, its ends and evenly between them. A choice has all of its values."""
     trials_per_encoder: int = Field(default=3, ge=1)
@@ -540,8 +544,11 @@ class Sampler(Part):
             raise ValueError(
                 f"objectives must hold macro_f1, and each once, got {', '.join(self.objectives) or 'none'}"
             )
-        if self.name == "cma-es" and len(self.objectives) > 1:
-            raise ValueError("objectives must be macro_f1 alone under name: cma-es; tpe and gp pursue several")
+        if self.name in ("cma-es", "stage_aware") and len(self.objectives) > 1:
+            raise ValueError(f"objectives must be macro_f1 alone under name: {self.name}; tpe and gp pursue several")
+        for name in ("first_folds", "first_epochs"):
+            if self.name != "stage_aware" and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} goes with name: stage_aware, got name: {self.name}")
         if self.name != "grid" and self.grid_points != type(self).model_fields["grid_points"].default:
             raise ValueError(f"grid_points goes with name: grid, got name: {self.name}")
         return self

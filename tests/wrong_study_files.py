@@ -74,7 +74,7 @@ WRONG = [
     ("budget:", "protocol: ¦{split: paper, sealed: [a]}\nbudget:", "protocol: sealed must be empty under split: paper"),
     ("budget:", "protocol: {transductive: ¦yes}\nbudget:", "protocol.transductive: must be true or false, got 'yes'"),
     ("budget:", "resources: {pretrain: {¦worker: 2}}\nbudget:", "resources.pretrain.worker: unknown name; did you mea"),
-    ("budget:", "sampler: {name: ¦TPE}\nbudget:", "sampler.name: must be 'tpe', 'random', 'grid', 'qmc', 'cma-es' or "),
+    ("budget:", "sampler: {name: ¦TPE}\nbudget:", "sampler.name: must be 'stage_aware', 'tpe', 'random', 'grid', "),
     ("budget:", "¦tfc: {margin: 1}\nbudget:", "tfc: unknown name; a setting belongs under fixed or search"),
     # sources
     (
@@ -221,7 +221,7 @@ WRONG = [
     (
         "budget:",
         "sampler: {name: ¦[tpe]}\nbudget:",
-        "sampler.name: must be 'tpe', 'random', 'grid', 'qmc', 'cma-es' or",
+        "sampler.name: must be 'stage_aware', 'tpe', 'random', 'grid',",
     ),
     (
         "budget:",
@@ -248,7 +248,23 @@ WRONG = [
         "sampler: ¦{name: cma-es, objectives: [macro_f1, seconds]}\nbudget:",
         "sampler: objectives must be macro_",
     ),
-    ("budget:", "sampler: ¦{grid_points: 5}\nbudget:", "sampler: grid_points goes with name: grid, got name: tpe"),
+    (
+        "budget:",
+        "sampler: ¦{name: tpe, first_folds: 2}\nbudget:",
+        "sampler: first_folds goes with name: stage_aware, go",
+    ),
+    (
+        "budget:",
+        "sampler: ¦{name: gp, first_epochs: 2}\nbudget:",
+        "sampler: first_epochs goes with name: stage_aware, ",
+    ),
+    ("budget:", "sampler: {first_folds: ¦0}\nbudget:", "sampler.first_folds: must be at least 1, got 0"),
+    (
+        "budget:",
+        "sampler: {first_epochs: ¦90}\nbudget:",
+        "sampler.first_epochs: must be below pretrain.epochs, got 90 ",
+    ),
+    ("budget:", "sampler: ¦{grid_points: 5}\nbudget:", "sampler: grid_points goes with name: grid, got name: st"),
     ("budget:", "sampler: {name: grid, grid_points: ¦1}\nbudget:", "sampler.grid_points: must be at least 2, got 1"),
     (
         "budget:",

@@ -139,8 +139,7 @@ class TFCModel(nn.Module):
         self, encoder: PatchTSTEncoder, originals: Tensor, augmented: Tensor, gather: Gather | None
     ) -> tuple[Embeddings, Embeddings]:
         # one pass over both views: larger matrix products, half the calls
-        both = self.embed(encoder, torch.cat([originals, augmented]))
-        original, changed = both.to(torch.promote_types(both.dtype, torch.float32)).chunk(2)
+        original, changed = self.embed(encoder, torch.cat([originals, augmented])).float().chunk(2)
         return (gather(original), gather(changed)) if gather else (original, changed)
 
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from aar_ray.config import Study, dotted
 from aar_ray.search.evidence import choosing
 from aar_ray.search.proposals import Known, Proposal, Proposer
+from aar_ray.search.rungs import History, hidden, seen
 from aar_ray.search.space import hashable
+from aar_ray.search.stage_aware import Promote, StageAware, Start
 
 
 @dataclass(frozen=True)
@@ -27,31 +29,76 @@ class End:
     reason: str
 
 
+@dataclass(frozen=True)
+class Promotion:
+    """A paused trial goes on until it has so many folds."""
+
+    trial: int
+    folds: int
+
+
 class Agenda:
     """The trials of a study, one after another."""
 
-    def __init__(self, study: Study) -> None:
-        self.study = study
+    def __init__(self, study: Study, folds: int) -> None:
+        """`folds` is their number in the study."""
+        self.study, self.folds = study, folds
         self.proposer = Proposer(study) if study.search else None
+        sampler = study.sampler
+        self.spending: StageAware | None = None
+        if self.proposer is not None and sampler.name == "stage_aware":
+            self.spending = StageAware(
+                self.proposer.space,
+                folds=folds,
+                first_folds=sampler.first_folds,
+                startup_trials=sampler.startup_trials,
+                trials_per_encoder=sampler.trials_per_encoder,
+                seed=study.seed,
+                first_epochs=sampler.first_epochs,
+            )
 
-    def next(self, known: Sequence[Known], *, time_is_up: bool = False) -> Proposal | Wait | End:
-        """What follows the `known` trials, which are all so far, by number.
+    def next(self, history: History, *, time_is_up: bool = False) -> Proposal | Promotion | Wait | End:
+        """What follows.
 
         Args:
-            known: their settings, states and scores.
-            time_is_up: whether the budget's hours are over: no trial is begun any more.
+            history: all that was begun so far.
+            time_is_up: whether the budget's hours are over: nothing is begun any more.
         """
         if time_is_up:
             return End(f"budget of {self.study.budget.hours:g} hours")
         if self.proposer is None:
-            return self._next_arm(known)
-        searched = [trial for trial in known if trial.repeat_of is None]
-        found = self._next_of_search(self.proposer, searched)
+            return self._next_arm(history.trials)
+        searched = [history.trials[number] for number in history.searched()]
+        if self.spending is not None and searched:
+            found = self._spend(self.spending, history)
+        else:
+            found = self._next_of_search(self.proposer, searched)
         if not isinstance(found, End) or not self.study.confirm.best:
             return found
         if any(trial.state == "running" for trial in searched):
             return Wait()
-        return self._next_confirmation(known) or found
+        return self._next_confirmation(history.trials) or found
+
+    def _spend(self, spending: StageAware, history: History) -> Proposal | Promotion | Wait | End:
+        """A new setting, or more folds for one that promises most."""
+        numbers = history.searched()
+        may_start = len(numbers) < (self.study.budget.trials or math.inf)
+        unknown = hidden(history, self.study.resources.trial_slots)
+        if unknown is None:
+            return Wait()
+        action = spending.next(seen(history, unknown, self.folds), history.price, may_start=may_start)
+        if action is None and unknown:
+            # nothing by what is known: by all results, once they are there
+            if any(history.trials[number].state == "running" for number in numbers):
+                return Wait()
+            action = spending.next(seen(history, [], self.folds), history.price, may_start=may_start)
+        if isinstance(action, Start):
+            return Proposal(action.settings, "sampled", folds=action.folds)
+        if isinstance(action, Promote):
+            return Promotion(numbers[action.trial], action.folds)
+        if may_start:
+            return End("every setting of the space has been tried")
+        return End(f"budget of {self.study.budget.trials} trials")
 
     def _next_arm(self, known: Sequence[Known]) -> Proposal | End:
         """Arms by turns, so that an interrupted comparison has every arm as often as the others."""

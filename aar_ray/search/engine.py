@@ -19,15 +19,14 @@ from aar_ray.config import Resources, Settings, Study, dotted, settings_from
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.corpus.shards import Corpus, build_corpus, build_labelled
 from aar_ray.corpus.splits import Fold, make_folds, split_warnings
-from aar_ray.search.agenda import Agenda, runs_of, winner
+from aar_ray.search.agenda import Agenda, Promotion, runs_of, winner
 from aar_ray.search.artifacts import PretrainStage
 from aar_ray.search.failures import Failures
 from aar_ray.search.folds import Folds, Stopped, mean_macro_f1
 from aar_ray.search.garbage import GIGABYTE, collect, remember
 from aar_ray.search.groups import Groups, on_this_node
-from aar_ray.search.journal import Event, Journal, known_trials
+from aar_ray.search.journal import Event, Journal, history, known_trials, number_of_folds
 from aar_ray.search.placement import Placement
-from aar_ray.search.precision import settle_precision
 from aar_ray.search.proposals import Proposal
 from aar_ray.search.provenance import provenance, source_files
 from aar_ray.search.searcher import Emit, JournalSearcher, Recorder
@@ -59,7 +58,6 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
         RuntimeError: the study cannot go on: trials fail alike, no worker group stays up, the disk is full.
         OSError: the journal cannot be written.
     """
-    study = settle_precision(study, placement, say)
     store = Store(study.store)
     emit = _Writer(journal, observe)
     with tempfile.TemporaryDirectory(prefix="aar-") as scratch, _threads() as (threads, stopped):
@@ -156,8 +154,10 @@ def _drain(stages: Any, drained: threading.Event) -> None:
 
 def _trials_to_come(study: Study, events: Sequence[Event]) -> bool:
     """Whether the budget leaves trials to begin or to end: only they need worker groups."""
-    known = known_trials(events)
-    return any(trial.state == "running" for trial in known) or isinstance(Agenda(study).next(known), Proposal)
+    past = history(events)
+    if any(trial.state == "running" for trial in past.trials):
+        return True
+    return isinstance(Agenda(study, number_of_folds(events)).next(past), Proposal | Promotion)
 
 
 @contextmanager

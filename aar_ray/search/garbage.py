@@ -69,9 +69,7 @@ def remember(store: Store, journal: Path) -> None:
 
 def needed(events: Sequence[Event]) -> set[str]:
     """Keys of artifacts that a study's ranking, or a trial that still runs, rests on."""
-    done_without = {
-        number for number, one in enumerate(known_trials(events)) if one.state not in ("running", "complete")
-    }
+    done_without = {number for number, one in enumerate(known_trials(events)) if one.state in ("failed", "stopped")}
     return {key for event in events if event.get("trial") not in done_without for key in _keys(event)}
 
 

@@ -5,12 +5,16 @@ One event a line, as JSON. A line that a kill has torn is dropped when the study
 - `study_started`: name, seed, simulated, search, arms, classes, folds, corpus, trials (planned), settings, versions,
   provenance (commit, command, hardware, cluster), warnings
 - `trial_started`: trial, settings (those that vary), origin (reference, sampled, arm, repeat or confirmation), seed (of
-  pre-training and fine-tuning), repeat_of (number of the first trial of these settings, or null), arm (name or null)
+  pre-training and fine-tuning), repeat_of (number of the first trial of these settings, or null), arm (name or null),
+  folds (how many it runs at first, 0 for its encoder's first epochs alone; null: all)
+- `trial_paused`: trial, folds (that it has), probe (of its encoder, where it has no folds)
+- `trial_promoted`: trial, folds (that it is to have), after a pause or a stop
 - `pretrain_epoch`: trial, key, epoch, metrics
 - `pretrain_collapsed`: trial, key, epoch, reason; once, after the first epoch whose embeddings are not spread
 - `pretrained`: trial, key, seconds, cached
 - `fold_finished`: trial, fold, validation, key, cached, seconds, result
-- `trial_finished`: trial, state (complete or failed), macro_f1, reason, encoder (key, if it failed to get it)
+- `trial_finished`: trial, state (complete, failed, or stopped: paused when the study ended), macro_f1, reason, encoder
+  (key, if it failed to get it)
 - `trial_retried`: trial (one that failed and runs again)
 - `baseline_finished`: name, macro_f1, seconds, folds
 - `study_stopped`: reason (it could not go on)
@@ -22,6 +26,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -30,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from aar_ray.search.proposals import Known
+from aar_ray.search.rungs import Action, History
 from aar_ray.search.space import hashable
 
 Event = dict[str, Any]
@@ -106,21 +112,60 @@ def read_events(path: Path) -> Iterator[Event]:
                 yield json.loads(line)
 
 
+def history(events: Sequence[Event]) -> History:
+    """What a decision goes by."""
+    trials = known_trials(events)
+    actions = [
+        Action(event["trial"], event.get("folds"))
+        for event in events
+        if event["event"] in ("trial_started", "trial_promoted")
+    ]
+    return History(trials, actions, _price(events))
+
+
+def number_of_folds(events: Sequence[Event]) -> int:
+    """Of the study, by its latest start; 1 before there was one."""
+    return next((len(event["folds"]) for event in reversed(events) if event["event"] == "study_started"), 1)
+
+
 def known_trials(events: Sequence[Event]) -> list[Known]:
-    """Every trial that was begun, by number; one that has no end is `running`."""
+    """Every trial that was begun, by number; one that has no end and is not paused is `running`."""
     trials: dict[int, Known] = {}
+    positions: dict[str, int] = {}
     # of a stage that was done twice, the later one counts
     seconds: dict[int, dict[str, float]] = {}
     for event in events:
-        if event["event"] == "trial_started":
-            settings = {name: hashable(value) for name, value in event["settings"].items()}
-            trials[event["trial"]] = Known(settings, "running", repeat_of=event.get("repeat_of"))
-        elif event["event"] == "trial_finished":
-            begun = trials[event["trial"]]
-            cost = sum(seconds[event["trial"]].values()) if event["trial"] in seconds else None
-            trials[event["trial"]] = replace(begun, state=event["state"], macro_f1=event["macro_f1"], seconds=cost)
-        elif event["event"] in ("pretrained", "fold_finished"):
-            seconds.setdefault(event["trial"], {})[f"{event['event']} {event.get('fold')}"] = event.get("seconds", 0.0)
-        elif event["event"] == "trial_retried":
-            trials[event["trial"]] = replace(trials[event["trial"]], state="running", macro_f1=None)
+        number: int = event.get("trial", -1)
+        if event["event"] in ("pretrained", "fold_finished"):
+            seconds.setdefault(number, {})[f"{event['event']} {event.get('fold')}"] = event.get("seconds", 0.0)
+        match event["event"]:
+            case "study_started":
+                positions = {fold["name"]: position for position, fold in enumerate(event["folds"])}
+            case "trial_started":
+                settings = {name: hashable(value) for name, value in event["settings"].items()}
+                trials[number] = Known(settings, "running", repeat_of=event.get("repeat_of"))
+            case "fold_finished" if event["fold"] in positions:
+                scores = {**trials[number].scores, positions[event["fold"]]: event["result"]["macro_f1"]}
+                trials[number] = replace(trials[number], scores=scores)
+            case "trial_paused":
+                probe = event.get("probe", trials[number].probe)
+                trials[number] = replace(trials[number], state="open", probe=probe)
+            case "trial_finished":
+                cost = sum(seconds[number].values()) if number in seconds else None
+                ended = replace(trials[number], state=event["state"], macro_f1=event["macro_f1"], seconds=cost)
+                trials[number] = ended
+            case "trial_promoted" | "trial_retried":
+                trials[number] = replace(trials[number], state="running", macro_f1=None)
     return [trials[number] for number in sorted(trials)]
+
+
+def _price(events: Sequence[Event]) -> float:
+    """Seconds of a pre-train in seconds of one fold, by trial 0, to a power of two.
+
+    One measurement for the whole study, and a rough one, so that a study that is interrupted decides as before.
+    """
+    pretrain = [event["seconds"] for event in events if event["event"] == "pretrained" and event["trial"] == 0]
+    folds = [event["seconds"] for event in events if event["event"] == "fold_finished" and event["trial"] == 0]
+    if not pretrain or not folds or min(pretrain[-1], math.fsum(folds)) <= 0:
+        return 1.0
+    return float(2.0 ** round(math.log2(pretrain[-1] * len(folds) / math.fsum(folds))))

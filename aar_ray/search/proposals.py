@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +20,9 @@ from aar_ray.seeds import stream, stream_seed
 from aar_ray.study_file.sampling import MOST_POINTS
 
 Origin = Literal["reference", "enqueued", "sampled", "arm", "repeat", "confirmation"]
+
+State = Literal["running", "open", "stopped", "complete", "failed"]
+"""`open`: paused with some folds and waiting to be promoted; `stopped`: left there when the study ended."""
 
 ATTEMPTS = 10
 """Draws of a sampler that keeps pointing at what has been tried, before it gives way to chance."""
@@ -36,12 +39,16 @@ class Known:
     """An earlier trial: its settings, and its macro-F1 where it may be known by now."""
 
     settings: Mapping[str, Any]
-    state: Literal["running", "complete", "failed"]
+    state: State
     macro_f1: float | None = None
     repeat_of: int | None = None
     """Number of the first trial of these settings, for a later one with another seed."""
     seconds: float | None = None
     """What its encoder and its folds cost when they were made, by it or by another trial."""
+    scores: Mapping[int, float] = field(default_factory=dict)
+    """Macro-F1 of the folds that have ended, by their position in the study."""
+    probe: float | None = None
+    """Of the encoder after its first epochs: macro-F1 of the linear probe."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,8 @@ class Proposal:
     repeat_of: int | None = None
     """Number of the trial that was their first run."""
     arm: str | None = None
+    folds: int | None = None
+    """How far it runs at first, see `rungs.Action`; None: to its end."""
 
 
 class Proposer:

@@ -10,8 +10,9 @@ from ray.tune import Callback
 from ray.tune.search import Searcher
 
 from aar_ray.config import Study, dotted
-from aar_ray.search.agenda import Agenda, End, Wait
-from aar_ray.search.journal import Event, known_trials
+from aar_ray.search.agenda import Agenda, End, Promotion, Wait
+from aar_ray.search.journal import Event, history, known_trials, number_of_folds
+from aar_ray.search.rungs import History
 from aar_ray.search.space import hashable
 from aar_ray.seeds import repeat_seed
 
@@ -25,7 +26,7 @@ class JournalSearcher(Searcher):
         super().__init__()
         self._study, self._emit, self._deadline = study, emit, deadline
         self._events = events
-        self._agenda = Agenda(study)
+        self._agenda = Agenda(study, number_of_folds(events))
         self._fixed = dotted(study.reference())
         self._again = [number for number, trial in enumerate(known_trials(events)) if trial.state == "running"]
         self.stopped_by: str | None = None
@@ -43,35 +44,51 @@ class JournalSearcher(Searcher):
             return Searcher.FINISHED
         if self._again:
             return self._config(self._again.pop(0))
-        known = known_trials(self._events)
+        past = history(self._events)
         time_is_up = self._deadline is not None and time.monotonic() > self._deadline
-        proposal = self._agenda.next(known, time_is_up=time_is_up)
-        if isinstance(proposal, Wait):
+        following = self._agenda.next(past, time_is_up=time_is_up)
+        if isinstance(following, Wait):
             return None
-        if isinstance(proposal, End):
-            self.stopped_by = proposal.reason
+        if isinstance(following, End):
+            self._leave_open_trials(past)
+            self.stopped_by = following.reason
             return Searcher.FINISHED
+        if isinstance(following, Promotion):
+            self._emit("trial_promoted", trial=following.trial, folds=following.folds)
+            return self._config(following.trial)
+        number = len(past.trials)
         self._emit(
             "trial_started",
-            trial=len(known),
-            settings=proposal.settings,
-            origin=proposal.origin,
-            seed=repeat_seed(self._study.seed, proposal.repeat),
-            repeat_of=proposal.repeat_of,
-            arm=proposal.arm,
+            trial=number,
+            settings=following.settings,
+            origin=following.origin,
+            seed=repeat_seed(self._study.seed, following.repeat),
+            repeat_of=following.repeat_of,
+            arm=following.arm,
+            folds=following.folds,
         )
-        return self._config(len(known))
+        return self._config(number)
+
+    def _leave_open_trials(self, past: History) -> None:
+        """What is paused at the end is told as stopped, with how far it came."""
+        for number, trial in enumerate(past.trials):
+            if trial.state == "open":
+                came = f"{len(trial.scores)} folds" if trial.scores else "the first epochs of its encoder"
+                reason = f"promised less than the best one after {came}"
+                self._emit("trial_finished", trial=number, state="stopped", macro_f1=None, reason=reason)
 
     def _config(self, number: int) -> dict[str, Any]:
         """What the trial is told: as the journal has it, so that it is the same when it begins again."""
-        started = next(
-            event for event in self._events if event["event"] == "trial_started" and event["trial"] == number
-        )
+        told = [event for event in self._events if event.get("trial") == number]
+        started = next(event for event in told if event["event"] == "trial_started")
         settings = {name: hashable(value) for name, value in started["settings"].items()}
+        folds = [event.get("folds") for event in told if event["event"] in ("trial_started", "trial_promoted")][-1]
         return {
             "trial": number,
             "settings": {**self._fixed, **settings},
             "seed": started.get("seed", self._study.seed),
+            "folds": folds,
+            "first_epochs": self._study.sampler.first_epochs if folds == 0 else None,
         }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -100,8 +117,8 @@ class Recorder(Callback):
         for event in events:
             self._seen.add(_identity(event))
             if event["event"] == "trial_retried":
-                # it may end once more
-                self._seen.discard(("trial_finished", event["trial"], None, None))
+                # it may fail once more
+                self._seen.discard(("trial_finished", event["trial"], None, None, "failed"))
         self._served: set[int] = set()
 
     def on_trial_result(self, *, result: dict[str, Any], **_: Any) -> None:  # type: ignore[override]
@@ -109,7 +126,7 @@ class Recorder(Callback):
         if event["event"] == "trial_given_up":
             self._searcher.halt(event["reason"])
             return
-        if event["event"] in ("pretrained", "trial_finished"):
+        if event["event"] in ("pretrained", "trial_paused", "trial_finished"):
             self._served.add(event["trial"])
         # a trial that Tune starts again after its process died reports once more what it reported before
         if _identity(event) not in self._seen:
@@ -141,4 +158,6 @@ class Recorder(Callback):
 
 
 def _identity(event: Event) -> tuple[Any, ...]:
-    return (event["event"], event.get("trial"), event.get("epoch"), event.get("fold"))
+    # a trial pauses once on each rung, and may go on after it was stopped
+    end = event.get("folds") if event["event"] == "trial_paused" else event.get("state")
+    return (event["event"], event.get("trial"), event.get("epoch"), event.get("fold"), end)

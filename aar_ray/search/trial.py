@@ -6,6 +6,7 @@ It holds a trial slot and no processor; a fraction of one would starve Ray Data 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -30,12 +31,13 @@ def run_trial(config: Mapping[str, Any], *, folds: Folds) -> None:
     """Function that Ray Tune runs; everything that happens is reported as an event for the journal.
 
     Args:
-        config: `trial`, its number; `settings`, all of them by dotted name, fixed and searched; `seed`.
+        config: `trial`, its number; `settings`, all of them by dotted name, fixed and searched; `seed`; `folds`, how
+            many it runs before it pauses, or None for all; `first_epochs` of its encoder, after which it pauses.
         folds: what fine-tuning needs.
     """
     number = config["trial"]
     try:
-        for event in _events(config["settings"], config["seed"], folds):
+        for event in _events(config, folds):
             tune.report({"journal": {"trial": number, **event}})
     except GivenUp as error:
         # not the trial's doing: it has no end in the journal, and the next start of the study begins it again
@@ -46,13 +48,37 @@ def run_trial(config: Mapping[str, Any], *, folds: Folds) -> None:
         tune.report({"journal": {"trial": number, **end, "encoder": getattr(error, "encoder", None)}})
 
 
-def _events(settings: Mapping[str, Any], seed: int, folds: Folds) -> Iterator[dict[str, Any]]:
+def _events(config: Mapping[str, Any], folds: Folds) -> Iterator[dict[str, Any]]:
+    settings, seed, first_epochs = config["settings"], config["seed"], config["first_epochs"]
+    if first_epochs is not None:
+        probe = yield from _probed({**settings, "pretrain.epochs": first_epochs}, seed, folds.stages)
+        yield {"event": "trial_paused", "folds": 0, "probe": probe}
+        return
     key = yield from _pretrained(settings, seed, folds.stages)
+    wanted = replace(folds, folds=folds.folds[: config["folds"]])
     finished = []
-    for fold in folds.finetuned(settings_from(settings), key, seed):
+    for fold in wanted.finetuned(settings_from(settings), key, seed):
         finished.append(fold)
         yield {"event": "fold_finished", **fold}
-    yield {"event": "trial_finished", "state": "complete", "macro_f1": mean_macro_f1(finished), "reason": None}
+    if len(finished) < len(folds.folds):
+        yield {"event": "trial_paused", "folds": len(finished)}
+    else:
+        yield {"event": "trial_finished", "state": "complete", "macro_f1": mean_macro_f1(finished), "reason": None}
+
+
+def _probed(settings: Mapping[str, Any], seed: int, stages: Any) -> Generator[dict[str, Any], None, float]:
+    """The linear probe's macro-F1 after the first epochs of an encoder, which go on from there if it is promoted."""
+    probes = []
+    for event in _pretrained(settings, seed, stages):
+        if event["event"] != "pretrained":
+            yield event
+        if "probe_macro_f1" in event.get("metrics", {}):
+            probes.append(event["metrics"]["probe_macro_f1"])
+    if not probes:
+        raise ValueError(
+            "sampler.first_epochs needs a linear probe in these epochs, got none; see pretrain.probe_every"
+        )
+    return float(probes[-1])
 
 
 def _pretrained(settings: Mapping[str, Any], seed: int, stages: Any) -> Generator[dict[str, Any], None, str]:

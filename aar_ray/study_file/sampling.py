@@ -17,6 +17,13 @@ def check_sampler(document: Document, space: Space) -> None:
     sampler, varying = document.section("sampler"), [*space.search]
     if space.unknown or document.is_reported("sampler") or document.is_reported("search"):
         return
+    first = sampler.get("first_epochs")
+    if first is not None and first >= min(space.values("pretrain.epochs")):
+        message = f"must be below pretrain.epochs, got {first} and {min(space.values('pretrain.epochs'))}"
+        document.report(("sampler", "first_epochs"), message)
+    if first is not None and 0 in space.values("pretrain.probe_every"):
+        message = "needs the linear probe to judge by, and pretrain.probe_every is 0"
+        document.report(("sampler", "first_epochs"), message)
     if sampler.get("name") == "cma-es" and len(varying) == 1:
         message = f"cma-es needs two searched settings or more, got {varying[0]} alone; use tpe or gp"
         document.report(("sampler", "name"), message)

@@ -12,6 +12,7 @@ from small_study import small_comparison, small_study
 from aar_ray.config import Study
 from aar_ray.search.agenda import Agenda, End, Wait, runs_of, winner
 from aar_ray.search.proposals import Known, Proposal
+from aar_ray.search.rungs import History
 
 ARMS: dict[str, dict[str, Any]] = {
     "whole": {},
@@ -25,7 +26,7 @@ def run(
 ) -> tuple[list[Known], list[Proposal], End]:
     """Run a study's agenda to its end, one trial after another; a score of None is a failure."""
     trials, proposals = list(known), []
-    while isinstance(proposal := Agenda(study).next(trials), Proposal):
+    while isinstance(proposal := Agenda(study, 3).next(History(trials)), Proposal):
         proposals.append(proposal)
         scored = score(proposal)
         state = "failed" if scored is None else "complete"
@@ -76,7 +77,7 @@ def test_confirmation_waits_for_every_trial_of_the_search() -> None:
     for number in range(5):
         unfinished = [*known[:5]]
         unfinished[number] = replace(unfinished[number], state="running", macro_f1=None)
-        assert Agenda(study).next(unfinished) == Wait()
+        assert Agenda(study, 3).next(History(unfinished)) == Wait()
 
 
 def test_a_failed_trial_is_not_confirmed_and_none_at_all_where_none_is_wanted() -> None:
@@ -97,7 +98,7 @@ def test_a_larger_budget_later_searches_on_as_if_nothing_had_been_confirmed() ->
 def test_hours_that_are_over_leave_the_confirmation_out() -> None:
     study = small_study(budget={"trials": 5, "hours": 1.0}, confirm={"best": 2})
     known, _, _ = run(study, by_learning_rate)
-    assert Agenda(study).next(known[:5], time_is_up=True) == End("budget of 1 hours")
+    assert Agenda(study, 3).next(History(known[:5]), time_is_up=True) == End("budget of 1 hours")
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,16 @@ def test_a_trial_gets_all_settings_and_the_journal_the_searched_ones() -> None:
             "seed": study.seed,
             "repeat_of": None,
             "arm": None,
+            "folds": None,
         }
     ]
-    assert config == {"trial": 0, "settings": dotted(study.reference()), "seed": study.seed}
+    assert config == {
+        "trial": 0,
+        "settings": dotted(study.reference()),
+        "seed": study.seed,
+        "folds": None,
+        "first_epochs": None,
+    }
     second = run.suggest()
     assert run.events[1]["origin"] == "sampled"
     assert second["settings"] == {**dotted(study.reference()), **run.events[1]["settings"]}
