@@ -178,7 +178,7 @@ class Own:
 
     def _seen(self, number: int) -> Seen:
         scores = self.scores[number]
-        settings = dict(zip(self.space.search, self.trials[number], strict=True))
+        settings = dict(zip(self.space.distributions, self.trials[number], strict=True))
         whole: Literal["complete", "open"] = "complete" if len(scores) == self.table.folds else "open"
         return Seen(settings, dict(enumerate(scores)), "running" if number in self.running else whole)
 

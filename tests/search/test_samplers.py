@@ -17,7 +17,8 @@ from aar_ray.search.proposals import Known, Proposer
 from aar_ray.search.samplers import evolved, spread
 from aar_ray.search.space import Space
 
-SAMPLERS = get_args(Sampler.model_fields["name"].annotation)
+# stage_aware decides by itself, see test_stage_aware.py
+SAMPLERS = [name for name in get_args(Sampler.model_fields["name"].annotation) if name != "stage_aware"]
 
 # a constraint, a condition, a choice of lists, steps and a logarithm: whatever a study file can hold
 MIXED: dict[str, Any] = {
