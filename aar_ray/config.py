@@ -561,6 +561,19 @@ class Budget(Part):
     """Settings to try: must be given for a search. Arms say themselves how many trials they are."""
     hours: float | None = Field(default=None, gt=0)
     """No trial is begun later than this after the start."""
+    patience: int | None = Field(default=None, ge=3)
+    """Of a search: it ends earlier where so many more trials like the last ones are not expected to raise the best
+    macro-F1 by `least_gain`. It never does if not given."""
+    least_gain: float = Field(default=0.005, gt=0, lt=1)
+    """In macro-F1: what so many trials must promise."""
+
+    @model_validator(mode="after")
+    def _gain_has_a_patience(self) -> Budget:
+        if self.patience is None and self.least_gain != type(self).model_fields["least_gain"].default:
+            raise ValueError(
+                f"least_gain goes with patience, the number of trials that must promise it, got {self.least_gain}"
+            )
+        return self
 
 
 class Confirm(Part):
@@ -625,6 +638,12 @@ class Study(Part):
     """Times that each arm is run, each time with another seed."""
     require: Names = ()
     """Constraints `smaller <= larger` between two searched settings."""
+    enqueue: Annotated[tuple[dict[str, Any], ...], Strict(False)] = ()
+    """Settings that are known to be good, each by dotted name: they run after trial 0, in this order. What an entry
+    leaves out is as in trial 0."""
+    warm_start: Names = ()
+    """Earlier studies, by name or by the folder of their results: tpe, gp and cma-es are told their complete trials, as
+    far as this study could have proposed them."""
     sampler: Sampler = Sampler()
     budget: Budget = Budget()
     confirm: Confirm = Confirm()
@@ -663,16 +682,26 @@ class Study(Part):
         """
         if self.arms:
             return self.arm(next(iter(self.arms)))
-        return settings_from({**self.fixed, **{name: self._start(name) for name in self.search}})
+        return settings_from({**self.fixed, **self.completed({})})
 
-    def _start(self, name: str) -> Any:
-        """Value of a setting in trial 0."""
-        default = self.default(name)
-        if name not in self.search:
-            return self.fixed.get(name, default)
-        conditions = self.conditions.get(name, {})
-        holds = all(_as_value(self._start(other)) in accepted for other, accepted in conditions.items())
-        return nearest(self.search[name], default) if holds else default
+    def completed(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of all searched settings where only some are given: the others are as in trial 0.
+
+        A given value stays also where the setting's condition does not hold.
+        """
+        conditions = self.conditions
+
+        def value(name: str) -> Any:
+            if name in given:
+                return given[name]
+            default = self.default(name)
+            if name not in self.search:
+                return self.fixed.get(name, default)
+            decided = conditions.get(name, {}).items()
+            holds = all(_as_value(value(other)) in accepted for other, accepted in decided)
+            return nearest(self.search[name], default) if holds else default
+
+        return {name: value(name) for name in self.search}
 
     def default(self, name: str) -> Any:
         """What a setting is where nothing else is said, also while its condition does not hold."""
@@ -703,10 +732,11 @@ class Study(Part):
             for name in sorted(changed & {"arms", "seeds"}):
                 raise _misplaced((name,), "goes with arms, and this study searches; leave one of the two out")
         else:
-            for name in sorted(changed & {"require", "sampler", "confirm"}):
+            for name in sorted(changed & {"require", "enqueue", "warm_start", "sampler", "confirm"}):
                 raise _misplaced((name,), "goes with a search, and this study compares arms; leave it out")
-            if self.budget.trials is not None:
-                raise _misplaced(("budget", "trials"), "is for a search; arms run once for each of the `seeds`")
+            for name in ("trials", "patience"):
+                if getattr(self.budget, name) is not None:
+                    raise _misplaced(("budget", name), "is for a search; arms run once for each of the `seeds`")
             if len(self.arms) < 2:
                 raise _misplaced(("arms",), f"must name 2 arms or more, got {len(self.arms)}")
         return self

@@ -27,6 +27,7 @@ from aar_ray.search.engine import run_study
 from aar_ray.search.journal import Event, Journal, read_events
 from aar_ray.search.placement import DoesNotFit
 from aar_ray.search.ranking import baselines, rank, write_ranking
+from aar_ray.search.warm_start import find_earlier
 from aar_ray.study_file.loader import StudyFileError, load_study, save_study
 
 INTERRUPTED = 130
@@ -115,6 +116,7 @@ def _open(study: Study, folder: Path, resume: bool) -> Journal:
         # a start that failed before its first event binds nobody
         if journal.events and before.is_file():
             _same_study(study, load_study(before), folder)
+        find_earlier(study, folder.parent, journal.events)
         save_study(study, before)
     except BaseException:
         journal.close()

@@ -51,6 +51,11 @@ def _when(entry: str, condition: str) -> tuple[str, str]:
     return entry, f"{entry[:-1]}, when: {{{condition}}}}}"
 
 
+def _enqueued(entries: str) -> tuple[str, str]:
+    """The end of BASE, and the same with settings enqueued."""
+    return "trials: 4\n", f"trials: 4\nenqueue: {entries}\n"
+
+
 # What is replaced in BASE, by what (¦ marks where the error is to point), and what is said.
 WRONG = [
     # names and values that the schema refuses
@@ -275,6 +280,68 @@ WRONG = [
         BASE[BASE.index("search:") :],
         f"sampler: {{name: ¦cma-es}}\nsearch: {{{MARGIN}}}\nbudget: {{trials: 4}}\n",
         "sampler.name: cma-es needs two searched settings or more, got tfc.margin alone; use tpe or gp",
+    ),
+    # known settings, earlier studies, and when to stop
+    (*_enqueued("¦{tfc.margin: 0.4}"), "enqueue: must be a list, got {'tfc.margin': 0.4}"),
+    (*_enqueued("[¦0.4]"), "enqueue.0: must be a mapping of names to values, got 0.4"),
+    (*_enqueued("[{¦tfc.marign: 0.4}]"), "enqueue.0.tfc.marign: unknown setting; did you mean tfc.margin?"),
+    (*_enqueued("[{tfc.margin: ¦0}]"), "enqueue.0.tfc.margin: must be above 0, got 0"),
+    (*_enqueued("[{tfc.margin: ¦{uniform: [0, 1]}}]"), "enqueue.0.tfc.margin: must be a number, got {'uniform'"),
+    (*_enqueued("[{tfc.margin: ¦2.0}]"), "enqueue.0.tfc.margin: must be searched, from 0.05 to 1, got 2.0; widen the "),
+    (
+        *_enqueued("[{patchtst.patch_length: ¦17}]"),
+        "enqueue.0.patchtst.patch_length: must be searched, from 4 to 16, g",
+    ),
+    (
+        *_enqueued("[{finetune.encoder: ¦froze}]"),
+        "enqueue.0.finetune.encoder: must be 'trained' or 'frozen', got 'froze",
+    ),
+    (*_enqueued("[{¦tfc.temperature: 0.2}]"), "enqueue.0.tfc.temperature: must be a searched setting, and this one is"),
+    (
+        *_enqueued("[{¦tfc.distance: cosine}]"),
+        "enqueue.0.tfc.distance: must be a searched setting, and this one is not",
+    ),
+    (*_enqueued("[¦{}]"), "enqueue.0: must differ from every other, has the settings of trial 0"),
+    (*_enqueued("[¦{tfc.margin: 0.5}]"), "enqueue.0: must differ from every other, has the settings of trial 0"),
+    (
+        *_enqueued("[{tfc.margin: 1}, ¦{tfc.margin: 1.0}]"),
+        "enqueue.1: must differ from every other, has the settings o",
+    ),
+    (
+        *_enqueued("[¦{patchtst.patch_length: 4, patchtst.patch_stride: 5}]"),
+        "enqueue.0: must keep patchtst.patch_strid",
+    ),
+    (*_enqueued("[¦{patchtst.patch_stride: 9}]"), "enqueue.0: must keep patchtst.patch_stride <= patchtst.patch_lengt"),
+    (
+        "trials: 4",
+        "trials: ¦2\nenqueue: [{tfc.margin: 0.4}, {tfc.margin: 0.3}]",
+        "budget.trials: must be at least 3, for trial 0 and what is enqueued, got 2",
+    ),
+    (
+        BASE[BASE.index("  finetune.encoder:") :],
+        "  finetune.encoder: {choice: [trained, frozen]}\n  finetune.dropout: {uniform: [0, 0.4], when: "
+        "{finetune.encoder: frozen}}\nrequire: [patchtst.patch_stride <= patchtst.patch_length]\nbudget: {trials: 4}\n"
+        "enqueue: [{¦finetune.dropout: 0.3}]\n",
+        "enqueue.0.finetune.dropout: has no effect here, where finetune.encoder is 'trained'; leave it out",
+    ),
+    ("budget:", "warm_start: ¦last_year\nbudget:", "warm_start: must be a list, got 'last_year'; write [last_year]"),
+    ("budget:", "warm_start: [¦7]\nbudget:", "warm_start.0: must be text, got 7; put it in quotes"),
+    (
+        "budget:",
+        "¦warm_start: [a]\nbudget:",
+        "warm_start: goes with a sampler that can be told of other studies, tpe, gp",
+    ),
+    (
+        "budget:",
+        "sampler: {name: qmc}\n¦warm_start: [a]\nbudget:",
+        "warm_start: goes with a sampler that can be told o",
+    ),
+    ("trials: 4", "trials: 4\n  patience: ¦2", "budget.patience: must be at least 3, got 2"),
+    ("trials: 4", "trials: 4\n  patience: 5\n  least_gain: ¦0", "budget.least_gain: must be above 0, got 0"),
+    (
+        "budget:\n  trials: 4",
+        "budget: ¦{trials: 4, least_gain: 0.1}",
+        "budget: least_gain goes with patience, the numb",
     ),
     # settings that cannot work together
     ("tfc.temperature: 0.2\nsearch:\n  tfc.margin", "tfc.margin: 1\nsearch:\n  ¦tfc.margin", "search.tfc.margin: must"),

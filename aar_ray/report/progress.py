@@ -79,6 +79,8 @@ class Progress:
             case "study_started":
                 for line in recording_lines(event):
                     self._line(line)
+            case "warm_started":
+                self._line(_told(event))
             case "trial_started":
                 if self._first_trial is None:
                     self._first_trial = self._clock()
@@ -142,6 +144,15 @@ class Progress:
 
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _told(event: Event) -> str:
+    """What an earlier study told this one's sampler, and what not."""
+    told, left_out = len(event["told"]), event["left_out"]
+    line = f"warm start from {event['study']}: {told} of {told + sum(left_out.values())} trials told"
+    reasons = ", ".join(f"{count}: {reason}" for reason, count in left_out.items())
+    line += f", left out {reasons}" if reasons else ""
+    return line + ("; its scores are of other labelled windows" if event["other_data"] and told else "")
 
 
 def _outcome(event: Event) -> str:

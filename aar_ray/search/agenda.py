@@ -15,6 +15,7 @@ from aar_ray.search.proposals import Known, Proposal, Proposer
 from aar_ray.search.rungs import History, hidden, seen
 from aar_ray.search.space import hashable
 from aar_ray.search.stage_aware import Promote, StageAware, Start
+from aar_ray.search.worth import not_worth_it
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,10 @@ class Promotion:
 class Agenda:
     """The trials of a study, one after another."""
 
-    def __init__(self, study: Study, folds: int) -> None:
-        """`folds` is their number in the study."""
+    def __init__(self, study: Study, folds: int, earlier: Sequence[Known] = ()) -> None:
+        """`folds` is their number in the study, `earlier` are trials of other studies, which a sampler is told."""
         self.study, self.folds = study, folds
-        self.proposer = Proposer(study) if study.search else None
+        self.proposer = Proposer(study, earlier) if study.search else None
         sampler = study.sampler
         self.spending: StageAware | None = None
         if self.proposer is not None and sampler.name == "stage_aware":
@@ -69,7 +70,7 @@ class Agenda:
         if self.proposer is None:
             return self._next_arm(history.trials)
         searched = [history.trials[number] for number in history.searched()]
-        if self.spending is not None and searched:
+        if self.spending is not None and len(searched) > len(self.study.enqueue):
             found = self._spend(self.spending, history)
         else:
             found = self._next_of_search(self.proposer, searched)
@@ -86,6 +87,9 @@ class Agenda:
         unknown = hidden(history, self.study.resources.trial_slots)
         if unknown is None:
             return Wait()
+        waited_for = {action.trial for action in unknown}
+        reason = not_worth_it(self.study, [history.trials[number] for number in numbers if number not in waited_for])
+        may_start = may_start and reason is None
         action = spending.next(seen(history, unknown, self.folds), history.price, may_start=may_start)
         if action is None and unknown:
             # nothing by what is known: by all results, once they are there
@@ -96,6 +100,8 @@ class Agenda:
             return Proposal(action.settings, "sampled", folds=action.folds)
         if isinstance(action, Promote):
             return Promotion(numbers[action.trial], action.folds)
+        if reason is not None:
+            return End(reason)
         if may_start:
             return End("every setting of the space has been tried")
         return End(f"budget of {self.study.budget.trials} trials")
@@ -118,6 +124,8 @@ class Agenda:
         visible = self._visible(searched)
         if visible is None:
             return Wait()
+        if reason := not_worth_it(self.study, visible):
+            return End(reason)
         return proposer.propose(visible) or End("every setting of the space has been tried")
 
     def _visible(self, searched: Sequence[Known]) -> list[Known] | None:

@@ -32,6 +32,7 @@ from aar_ray.search.provenance import provenance, source_files
 from aar_ray.search.searcher import Emit, JournalSearcher, Recorder
 from aar_ray.search.stages import GivenUp, Stages
 from aar_ray.search.trial import reason_of, run_trial
+from aar_ray.search.warm_start import find_earlier, told_trials, warm_started
 from aar_ray.store import Store
 from aar_ray.training.probe import probe_windows
 
@@ -68,6 +69,8 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
         fold_list = make_folds(subjects, study.protocol, study.seed)
         remember(store, journal.path)
         emit("study_started", **_beginning(study, corpus, labelled_corpus, labelled, fold_list))
+        for name, earlier in find_earlier(study, journal.path.parent.parent, journal.events).items():
+            emit("warm_started", **warm_started(study, name, earlier, labelled_corpus.key))
         _keep_to_budget(study, store, say)
         probe = probe_windows(labelled, fold_list)
         if probe is None:
@@ -157,7 +160,7 @@ def _trials_to_come(study: Study, events: Sequence[Event]) -> bool:
     past = history(events)
     if any(trial.state == "running" for trial in past.trials):
         return True
-    return isinstance(Agenda(study, number_of_folds(events)).next(past), Proposal | Promotion)
+    return isinstance(Agenda(study, number_of_folds(events), told_trials(events)).next(past), Proposal | Promotion)
 
 
 @contextmanager

@@ -4,9 +4,11 @@ One event a line, as JSON. A line that a kill has torn is dropped when the study
 
 - `study_started`: name, seed, simulated, search, arms, classes, folds, corpus, trials (planned), settings, versions,
   provenance (commit, command, hardware, cluster), warnings
-- `trial_started`: trial, settings (those that vary), origin (reference, sampled, arm, repeat or confirmation), seed (of
-  pre-training and fine-tuning), repeat_of (number of the first trial of these settings, or null), arm (name or null),
-  folds (how many it runs at first, 0 for its encoder's first epochs alone; null: all)
+- `warm_started`: study (an earlier one), told (its trials that fit: settings, macro_f1, seconds), left_out (number of
+  trials by reason), other_data (whether other labelled windows were scored)
+- `trial_started`: trial, settings (those that vary), origin (reference, enqueued, sampled, arm, repeat or
+  confirmation), seed (of pre-training and fine-tuning), repeat_of (number of the first trial of these settings, or
+  null), arm (name or null), folds (how many it runs at first, 0 for its encoder's first epochs alone; null: all)
 - `trial_paused`: trial, folds (that it has), probe (of its encoder, where it has no folds)
 - `trial_promoted`: trial, folds (that it is to have), after a pause or a stop
 - `pretrain_epoch`: trial, key, epoch, metrics

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from aar_ray.config import Study, dotted
-from aar_ray.search.samplers import evolved, modelled, spread
+from aar_ray.search.samplers import Vector, evolved, modelled, spread
 from aar_ray.search.space import Space, hashable
 from aar_ray.seeds import stream, stream_seed
 from aar_ray.study_file.sampling import MOST_POINTS
@@ -69,22 +69,30 @@ class Proposal:
 class Proposer:
     """Proposes trial after trial of one study."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, earlier: Sequence[Known] = ()) -> None:
+        """`earlier` are trials of other studies, in settings of this one: told to samplers that learn."""
         self.space = Space(study)
         self.sampler, self.seed = study.sampler, study.seed
         defaults = dotted(study.reference())
         self.reference = {name: hashable(defaults[name]) for name in study.search}
+        self.earlier = earlier
+        self.enqueued = [
+            {name: hashable(value) for name, value in study.completed(given).items()} for given in study.enqueue
+        ]
         self._grids: dict[int | None, list[dict[str, Any]]] = {}
 
     def propose(self, known: Sequence[Known]) -> Proposal | None:
         """Settings of the trial that follows the `known` ones, or None when there is nothing new to try.
 
-        Trial 0 is the paper's setting. Then every `trials_per_encoder` trials share an encoder: with continuous λ and
-        δ a sampler would never come back to one that is paid for. Equal settings are never proposed twice: a draw that
-        repeats a trial has its answer in the journal, which the sampler was told, and another one is drawn.
+        Trial 0 is the paper's setting, then come those that the file enqueues. Then every `trials_per_encoder` trials
+        share an encoder: with continuous λ and δ a sampler would never come back to one that is paid for. Equal
+        settings are never proposed twice: a draw that repeats a trial has its answer in the journal, which the sampler
+        was told, and another one is drawn.
         """
         if not known:
             return Proposal(self.reference, "reference")
+        if len(known) <= len(self.enqueued):
+            return Proposal(self.enqueued[len(known) - 1], "enqueued")
         shared = self._encoder_to_share(known)
         # an encoder with which every fine-tune setting has been tried gives way to a new one
         for fixed in (shared, {}) if shared else ({},):
@@ -126,7 +134,7 @@ class Proposer:
         number, name = len(known), self.sampler.name
         if name == "qmc":
             return self._of_sequence(known, fixed, attempt)
-        scored = sum(trial.state == "complete" for trial in known)
+        scored = sum(trial.state == "complete" for trial in (*self.earlier, *known))
         if name == "cma-es":
             return self._of_evolution(known, fixed, stream_seed(self.seed, "proposal", number, attempt) % 2**32)
         if name == "random" or scored < self.sampler.startup_trials:
@@ -135,7 +143,7 @@ class Proposer:
         names = self.space.finetune_names if fixed else tuple(self.space.distributions)
         told = [
             ({name: params[name] for name in names}, self._objectives(trial))
-            for trial in known
+            for trial in (*self.earlier, *known)
             # a failed trial has no result
             if trial.state != "failed" and (params := self.space.params(trial.settings))
         ]
@@ -173,12 +181,15 @@ class Proposer:
 
     def _of_evolution(self, known: Sequence[Known], fixed: Mapping[str, Any], seed: int) -> dict[str, Any]:
         names = tuple(self.space.distributions)
-        told = [
-            (np.array([point[name] for name in names]), trial.macro_f1 or 0.0)
-            for trial in known
-            if trial.state == "complete" and (point := self.space.point(trial.settings))
-        ]
-        drawn = evolved(seed, told, [], len(names))
+
+        def told(trials: Sequence[Known]) -> list[tuple[Vector, float]]:
+            return [
+                (np.array([point[name] for name in names]), trial.macro_f1 or 0.0)
+                for trial in trials
+                if trial.state == "complete" and (point := self.space.point(trial.settings))
+            ]
+
+        drawn = evolved(seed, told(known), told(self.earlier), len(names))
         return self.space.settings_at(dict(zip(names, map(float, drawn), strict=True)), fixed)
 
     def _of_grid(self, levels: int | None, fixed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -14,6 +14,7 @@ from aar_ray.search.agenda import Agenda, End, Promotion, Wait
 from aar_ray.search.journal import Event, history, known_trials, number_of_folds
 from aar_ray.search.rungs import History
 from aar_ray.search.space import hashable
+from aar_ray.search.warm_start import told_trials
 from aar_ray.seeds import repeat_seed
 
 Emit = Callable[..., Event]
@@ -26,7 +27,7 @@ class JournalSearcher(Searcher):
         super().__init__()
         self._study, self._emit, self._deadline = study, emit, deadline
         self._events = events
-        self._agenda = Agenda(study, number_of_folds(events))
+        self._agenda = Agenda(study, number_of_folds(events), told_trials(events))
         self._fixed = dotted(study.reference())
         self._again = [number for number, trial in enumerate(known_trials(events)) if trial.state == "running"]
         self.stopped_by: str | None = None

@@ -21,6 +21,7 @@ from aar_ray.study_file.arms import check_arms
 from aar_ray.study_file.conditions import check_conditions
 from aar_ray.study_file.constraints import check_combinations
 from aar_ray.study_file.effects import check_effects
+from aar_ray.study_file.enqueued import check_enqueued
 from aar_ray.study_file.sampling import check_sampler
 from aar_ray.study_file.settings import DEFAULTS, read_settings
 from aar_ray.study_file.text import Document, Steps, read_document
@@ -58,6 +59,7 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
         check_effects(document, space)
         check_sampler(document, space)
         check_arms(document, space)
+        check_enqueued(document, space, study)
         if study is not None and not document.problems():
             return study
     raise StudyFileError(document.problems())

@@ -7,6 +7,10 @@ import math
 from aar_ray.config import Choice, Fixed, LogUniform, Sampler, range_ends
 from aar_ray.study_file.settings import Space
 from aar_ray.study_file.text import Document
+from aar_ray.study_file.wording import one_of
+
+TOLD = ("tpe", "gp", "cma-es")
+"""Samplers that learn from whole scores of any study; stage_aware compares folds within one."""
 
 MOST_POINTS = 20_000
 """Points of a grid, and of a finite space that is looked through for what has not been tried."""
@@ -15,6 +19,10 @@ MOST_POINTS = 20_000
 def check_sampler(document: Document, space: Space) -> None:
     """Report a sampler that the searched settings do not suit."""
     sampler, varying = document.section("sampler"), [*space.search]
+    name = sampler.get("name", Sampler.model_fields["name"].default)
+    if document.value.get("warm_start") and not document.is_reported("warm_start") and name not in TOLD:
+        message = f"goes with a sampler that can be told of other studies, {one_of(TOLD)}, got {name}"
+        document.report(("warm_start",), message, about_name=True)
     if space.unknown or document.is_reported("sampler") or document.is_reported("search"):
         return
     first = sampler.get("first_epochs")

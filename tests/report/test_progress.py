@@ -167,3 +167,15 @@ def test_a_collapse_is_said_wherever_it_is_watched(where: str, clock: Clock, req
             {"event": "pretrain_collapsed", "trial": 2, "key": "k", "epoch": 4, "reason": "z has collapsed"}
         )
     assert any("epoch 4 of pre-training: z has collapsed" in line for line in written(console))
+
+
+def test_a_warm_start_is_said_with_what_was_left_out_and_why(console: Console, clock: Clock) -> None:
+    told = {"event": "warm_started", "study": "last_year", "told": [{}, {}], "other_data": True}
+    with Progress(console, trials=3, clock=clock) as progress:
+        observe(progress, [{**told, "left_out": {"not complete": 1, "tfc.margin lies outside": 3}}])
+        observe(progress, [{**told, "left_out": {}, "other_data": False}])
+    assert written(console) == [
+        "warm start from last_year: 2 of 6 trials told, left out 1: not complete, 3: tfc.margin lies outside; its "
+        "scores are of other labelled windows",
+        "warm start from last_year: 2 of 2 trials told",
+    ]
