@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from aar_ray.config import Data
 from aar_ray.corpus.readers import Part, read
+from aar_ray.corpus.recording import Dropped, Recording
 from aar_ray.corpus.resample import at_rate
 from aar_ray.corpus.stretches import Findings
 from aar_ray.corpus.windows import Cut, cut_windows
 
 GATHERED = 4096
 """Windows handed on at a time: a burst of a bird's logger holds one."""
+BATCH_SAMPLES = 2**19
+"""Samples read at a time, about: 25 MB."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,19 @@ class Harvest:
     """None throughout where labels are not used."""
 
 
+@dataclass(frozen=True)
+class ReadBatch:
+    """Recordings of a part that are read together; the same ones wherever and however often they are read."""
+
+    number: int
+    """Of the batch in its part."""
+    recordings: list[Recording]
+    findings: Findings
+    """What was found since the batch before."""
+    last: bool
+    """Of its part."""
+
+
 def harvest(part: Part, data: Data, findings: Findings) -> Iterator[Harvest]:
     """All windows of a part, some thousand at a time.
 
@@ -43,10 +59,36 @@ def harvest(part: Part, data: Data, findings: Findings) -> Iterator[Harvest]:
     Raises:
         InputError: the part's file breaks a rule.
     """
+    return windows_of(read(part, findings), data, findings.dropped)
+
+
+def read_batches(part: Part) -> Iterator[ReadBatch]:
+    """A part's recordings, about BATCH_SAMPLES samples at a time; the last batch may have findings alone.
+
+    Raises:
+        InputError: the part's file breaks a rule.
+    """
+    findings, waiting, number = Findings(), list[Recording](), 0
+    for recording in read(part, findings):
+        waiting.append(recording)
+        if sum(len(one.samples) for one in waiting) >= BATCH_SAMPLES:
+            yield ReadBatch(number, waiting, findings.taken(), last=False)
+            waiting, number = [], number + 1
+    yield ReadBatch(number, waiting, findings.taken(), last=True)
+
+
+def windows_of(recordings: Iterable[Recording], data: Data, dropped: Dropped) -> Iterator[Harvest]:
+    """All windows of recordings, some thousand at a time.
+
+    Args:
+        recordings: at any rate.
+        data: rate, window and step.
+        dropped: counts what is left out.
+    """
     step = round(data.step_seconds * data.rate_hz)
     waiting: list[Cut] = []
-    for recording in read(part, findings):
-        cut = cut_windows(at_rate(recording, data.rate_hz), data.window_samples, step, findings.dropped)
+    for recording in recordings:
+        cut = cut_windows(at_rate(recording, data.rate_hz), data.window_samples, step, dropped)
         if len(cut.windows):
             waiting.append(cut)
         if sum(len(cut.windows) for cut in waiting) >= GATHERED:

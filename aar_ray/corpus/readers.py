@@ -30,6 +30,8 @@ from aar_ray.corpus.tables import AXES, IN_G, SUFFIXES, content_hash, files_of, 
 
 CHECKED_ROWS = 4096
 """Rows of each file that are looked at before a study starts."""
+SKETCHED_SAMPLES = 2**17
+"""Of each stretch, so that sketches cost little."""
 LARGEST_USUAL = 5.0
 """g; a collar feels about 1 g most of the time, and 9.8 where m/s^2 were called g."""
 SEALED = "sealed animal"
@@ -136,6 +138,9 @@ def read(part: Part, findings: Findings, rows: int | None = None) -> Iterator[Re
             subject = part.renamed.get(piece.subject, piece.subject)
             seconds = len(piece.samples) / piece.rate_hz
             findings.seconds[subject] = findings.seconds.get(subject, 0.0) + seconds
+            if part.file:
+                known = findings.sketches.get(piece.name, set())
+                findings.sketches[piece.name] = smallest(known | sketch_of(piece.samples[:SKETCHED_SAMPLES]))
             yield _behaviours_mapped(replace(piece, subject=subject), part.source.behaviours)
 
 
@@ -196,17 +201,16 @@ def check_source(source: Source, *, labelled: bool = False, sealed: Collection[s
         return {}
     _check_description(source, labelled=labelled)
     problems = []
-    sketches: dict[str, set[int]] = defaultdict(set)
+    findings = Findings()
     for part in parts(source, 0, labelled=labelled, sealed=sealed):
         try:
-            for recording in [] if isinstance(source, DeviceSource) else read(part, Findings(), rows=CHECKED_ROWS):
+            for recording in [] if isinstance(source, DeviceSource) else read(part, findings, rows=CHECKED_ROWS):
                 _check_unit(part, recording)
-                sketches[recording.name] |= sketch_of(recording.samples)
         except InputError as error:
             problems.append(str(error))
     if problems:
         raise InputError("\n".join(problems))
-    return {name: smallest(found) for name, found in sketches.items()}
+    return findings.sketches
 
 
 def _check_description(source: TabularSource | PublishedSource | DeviceSource, *, labelled: bool) -> None:

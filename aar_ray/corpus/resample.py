@@ -44,23 +44,31 @@ def resample(samples: NDArray[np.float64], rate_hz: float, new_rate_hz: float) -
     if new_rate_hz > rate_hz:
         moments = np.minimum(np.arange(count) * (rate_hz / new_rate_hz), len(samples) - 1)
         return np.asarray(CubicSpline(np.arange(len(samples)), samples)(moments), dtype=np.float64)
-    ratio = Fraction(new_rate_hz / rate_hz).limit_denominator(LARGEST_DENOMINATOR)
+    ratio = _ratio(rate_hz, new_rate_hz)
     up, down = ratio.numerator, ratio.denominator
     if up == 0:
         raise ValueError(
             f"rates may differ by a factor of at most {LARGEST_DENOMINATOR}, got {rate_hz:g} to {new_rate_hz:g} Hz"
         )
-    resampled = resample_poly(samples, up, down, 0, _low_pass(down), "antireflect")  # type: ignore[call-overload]
+    resampled = resample_poly(samples, up, down, 0, filter_for(rate_hz, new_rate_hz), "antireflect")  # type: ignore[call-overload]
     return np.asarray(resampled[:count], dtype=np.float64)
 
 
 @cache
-def _low_pass(factor: int) -> NDArray[np.float64]:
-    """Linear-phase filter (Kaiser) whose stopband begins at 1 / factor of the Nyquist frequency."""
+def filter_for(rate_hz: float, new_rate_hz: float) -> NDArray[np.float64]:
+    """Linear-phase filter (Kaiser) from a rate to a lower one, for the rate between that both divide.
+
+    Its stopband begins at the Nyquist frequency of the new rate.
+    """
+    factor = _ratio(rate_hz, new_rate_hz).denominator
     width = (1 - PASSED) / factor
     taps, beta = kaiserord(STOPBAND_DECIBELS, width)
     # an odd length has a whole delay, so the first sample stays where it was
     return np.asarray(firwin(taps | 1, (1 + PASSED) / 2 / factor, window=("kaiser", beta)), dtype=np.float64)
+
+
+def _ratio(rate_hz: float, new_rate_hz: float) -> Fraction:
+    return Fraction(new_rate_hz / rate_hz).limit_denominator(LARGEST_DENOMINATOR)
 
 
 def _new_length(count: int, rate_hz: float, new_rate_hz: float) -> int:

@@ -1,19 +1,24 @@
-"""The corpus on disk: Ray Data reads, resamples, cuts and shuffles; this process writes Parquet files as it streams.
+"""The corpus by Ray Data: every node reads, resamples and cuts; this one deals, shuffles and writes.
 
-Writing here, and not in tasks, puts every file where the store is, on a cluster of any size, and leaves no more in
-memory than one file's windows.
+The windows stream through: no process holds more than some thousand of them, however many there are. They are written
+where the store is, on a cluster of any size, and in an order that no cluster changes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
+import pickle
+import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,23 +27,41 @@ import pyarrow.parquet as pq
 import ray
 import ray.data
 from numpy.typing import NDArray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from aar_ray.config import Data, Study
-from aar_ray.corpus.checks import labelled_parts, unlabelled_parts
-from aar_ray.corpus.harvest import Harvest, harvest
+from aar_ray.corpus.checks import check_contents, labelled_parts, unlabelled_parts
+from aar_ray.corpus.deal import Bucket, Dealer, draw_orders, read_buckets
+from aar_ray.corpus.files import (
+    GROUP_ROWS,
+    Resident,
+    labels_of,
+    read_names,
+    read_starts,
+    read_windows,
+    window_files,
+    window_table,
+    write_windows,
+)
+from aar_ray.corpus.harvest import Harvest, ReadBatch, read_batches, windows_of
 from aar_ray.corpus.labelled import LabelledWindows
-from aar_ray.corpus.normalise import Scope, Statistics
 from aar_ray.corpus.readers import Part, fingerprint
 from aar_ray.corpus.recording import InputError
-from aar_ray.corpus.stretches import Findings
-from aar_ray.corpus.summary import Summary
+from aar_ray.corpus.summary import Summary, Sums, sums_of
 from aar_ray.seeds import stream
 from aar_ray.store import Store, stage_key
 
-VERSION = 1
+VERSION = 2
 """Of the code that makes a corpus; raised whenever the same settings would give other windows."""
-ROWS_PER_FILE = 16384
+BLOCK_BYTES = 16 * 2**20
+"""Of windows on their way from a task to this process."""
+SAID_SECONDS = 2.0
+"""Between two words of progress."""
 SUMMARY = "summary.json"
+SKETCHES = "sketches.json"
+DEALT = ".dealt"
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -56,22 +79,40 @@ class Corpus:
     """Taken to find or build it."""
 
 
-def build_corpus(study: Study, store: Store) -> Corpus:
+def build_corpus(study: Study, store: Store, say: Say = lambda _: None) -> Corpus:
     """The unlabelled windows of all sources, shuffled over sources and animals.
 
+    Args:
+        study: as its file says.
+        store: where the corpus is, or will be.
+        say: is told in words how far it is.
+
     Raises:
-        InputError: recordings break a rule (all problems, one a line), or hold no window.
+        InputError: recordings break a rule (all problems, one a line), hold no window or are there twice.
+        OSError: the store cannot be written; nothing is kept then.
     """
-    return _build("corpus", unlabelled_parts(study), study, store)
+    return _build("corpus", unlabelled_parts(study), study, store, say)
 
 
-def build_labelled(study: Study, store: Store) -> tuple[LabelledWindows, Corpus]:
+def build_labelled(
+    study: Study, store: Store, unlabelled: Corpus | None = None, say: Say = lambda _: None
+) -> tuple[LabelledWindows, Corpus]:
     """The labelled windows of every animal that is not sealed, sorted by animal, recording and start.
 
+    Args:
+        study: as its file says.
+        store: where they are, or will be.
+        unlabelled: the study's corpus, which must hold no recording of a test animal.
+        say: is told in words how far it is.
+
     Raises:
-        InputError: recordings break a rule (all problems, one a line), or hold windows of fewer than 2 behaviours.
+        InputError: recordings break a rule (all problems, one a line), hold windows of fewer than 2 behaviours, are
+            there twice, or those of test animals are in the corpus too.
+        OSError: the store cannot be written; nothing is kept then.
     """
-    corpus = _build("labelled", labelled_parts(study), study, store)
+    corpus = _build("labelled", labelled_parts(study), study, store, say)
+    if unlabelled is not None:
+        check_contents(study.data, study.protocol, {**sketches_of(unlabelled), **sketches_of(corpus)})
     labelled = _loaded(corpus, list(dict.fromkeys(study.data.labelled.behaviours.values())))
     if len(labelled.classes) < 2:
         raise InputError(
@@ -82,75 +123,52 @@ def build_labelled(study: Study, store: Store) -> tuple[LabelledWindows, Corpus]
 
 
 def read_corpus(corpus: Corpus) -> ray.data.Dataset:
-    """The corpus in Ray's object store: window (float32 [L, 3], g), source, recording."""
+    """The corpus in Ray's object store: window (float32 [3, L], g), source, recording."""
     _quiet()
     # read here and not in tasks: on a cluster only this node has the store
     columns = ["window", "source", "recording"]
-    tables: list[Any] = [ray.put(pq.read_table(file, columns=columns)) for file in _files(corpus.folder)]
+    tables: list[Any] = [ray.put(pq.read_table(file, columns=columns)) for file in window_files(corpus.folder)]
     return ray.data.from_arrow_refs(tables)
-
-
-@dataclass(frozen=True)
-class Resident:
-    """All windows of a worker, in g, and whose statistics score them."""
-
-    windows: NDArray[np.float32]
-    """[n, 3, L]."""
-    sources: NDArray[np.str_]
-    """[n]."""
-    recordings: NDArray[np.str_]
-    """[n]."""
-
-    def statistics(self, summary: Mapping[str, Any], scope: Scope) -> Statistics | None:
-        """Mean and deviation per axis for each window, float64 [n, 3]; None where each window has its own.
-
-        Args:
-            summary: of the corpus, so that the statistics do not depend on which worker asks.
-            scope: whose statistics: the source's, the recording's or each window's own.
-        """
-        if scope == "window":
-            return None
-        mean, deviation = np.empty((len(self.windows), 3)), np.empty((len(self.windows), 3))
-        for source in np.unique(self.sources):
-            own = self.sources == source
-            named = {source: summary[source]} if scope == "source" else summary[source]["by_recording"]
-            for name in np.unique((self.sources if scope == "source" else self.recordings)[own]):
-                mine = own if scope == "source" else own & (self.recordings == name)
-                mean[mine], deviation[mine] = named[name]["mean"], named[name]["deviation"]
-        return Statistics(mean, deviation)
 
 
 def resident_windows(batches: Iterable[Mapping[str, NDArray[Any]]]) -> Resident:
     """All windows of a worker's batches as one array.
 
     Args:
-        batches: window [b, L, 3] in g, source [b] and recording [b], as `read_corpus` gives them.
+        batches: window [b, 3, L] in g, source [b] and recording [b], as `read_corpus` gives them.
     """
     found = list(batches)
     return Resident(
-        windows=np.concatenate([np.ascontiguousarray(batch["window"].transpose(0, 2, 1)) for batch in found]),
-        sources=np.concatenate([batch["source"].astype(str) for batch in found]),
-        recordings=np.concatenate([batch["recording"].astype(str) for batch in found]),
+        windows=np.concatenate([batch["window"] for batch in found]),
+        sources=labels_of(np.concatenate([batch["source"] for batch in found])),
+        recordings=labels_of(np.concatenate([batch["recording"] for batch in found])),
     )
 
 
-def _build(stage: str, parts: tuple[Part, ...], study: Study, store: Store) -> Corpus:
+def _build(stage: str, parts: tuple[Part, ...], study: Study, store: Store, say: Say) -> Corpus:
     began = time.monotonic()
+    seen = {part.file: _seen(part.file) for part in parts if part.file}
     made_from = _made_from(parts, study)
     key = stage_key(stage, VERSION, made_from)
     cached = store.find(stage, key) is not None
     if not cached:
-        # of several studies that start at once, one builds it and the others wait
-        with store.alone(stage, key):
-            cached = store.find(stage, key) is not None
-            if not cached:
-                with store.publish(stage, key, made_from) as folder:
-                    summary = _write(_stream(parts, study), folder, study.data, key)
-                    (folder / SUMMARY).write_text(json.dumps(summary.plain(), indent=1))
+        with store.publish(stage, key, made_from) as folder, _said_of(store):
+            summary = _write(parts, seen, study, folder, _about(made_from, key), say)
+            (folder / SUMMARY).write_text(json.dumps(summary.plain(), indent=1))
+            sketches = {name: {n: sorted(one) for n, one in own.items()} for name, own in summary.sketches.items()}
+            (folder / SKETCHES).write_text(json.dumps(sketches))
     folder = store.root / stage / key
     found = json.loads((folder / SUMMARY).read_text())
     windows = sum(source["windows"] for source in found.values())
-    return Corpus(key, folder, windows, found, cached, time.monotonic() - began)
+    corpus = Corpus(key, folder, windows, found, cached, time.monotonic() - began)
+    check_contents(study.data, study.protocol, sketches_of(corpus))
+    return corpus
+
+
+def sketches_of(corpus: Corpus) -> dict[str, dict[str, set[int]]]:
+    """By source and recording, what a recording is known again by."""
+    found = json.loads((corpus.folder / SKETCHES).read_text())
+    return {source: {name: set(one) for name, one in own.items()} for source, own in found.items()}
 
 
 def _made_from(parts: tuple[Part, ...], study: Study) -> dict[str, Any]:
@@ -159,12 +177,15 @@ def _made_from(parts: tuple[Part, ...], study: Study) -> dict[str, Any]:
     sources = []
     for source in dict.fromkeys(part.source.name for part in parts):
         own = tuple(part for part in parts if part.source.name == source)
+        settings = {json.dumps(part.source.model_dump(mode="json", exclude={"path"}), sort_keys=True) for part in own}
         sources.append(
             {
-                "settings": own[0].source.model_dump(mode="json", exclude={"path"}),
+                "name": source,
+                "settings": [json.loads(text) for text in sorted(settings)],
                 "parts": [part.name for part in own],
                 "files": fingerprint(own),
                 "sealed": sorted(own[0].sealed),
+                "renamed": dict(own[0].renamed),
                 "labelled": own[0].labelled,
             }
         )
@@ -177,113 +198,232 @@ def _made_from(parts: tuple[Part, ...], study: Study) -> dict[str, Any]:
     }
 
 
+def _about(made_from: Mapping[str, Any], key: str) -> dict[str, str]:
+    """Metadata of each file: enough to use it, and to know what it was made from, without its folder."""
+    hashes = {
+        source["name"]: hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()
+        for source in made_from["sources"]
+    }
+    return {
+        "unit": "g",
+        "axes": "x, y, z",
+        "rate_hz": f"{made_from['rate_hz']:g}",
+        "window_seconds": f"{made_from['window_seconds']:g}",
+        "step_seconds": f"{made_from['step_seconds']:g}",
+        "key": key,
+        "sources": json.dumps(hashes),
+    }
+
+
+def _seen(file: str) -> tuple[int, int]:
+    """Size and time of change: that it is the file which was hashed."""
+    about = os.stat(file)
+    return about.st_size, about.st_mtime_ns
+
+
+@contextmanager
+def _said_of(store: Store) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"the corpus cannot be written to {store.root}: {error}; make room there or set another store. "
+            "Nothing of it was kept"
+        ) from error
+
+
 # --- the pipeline ------------------------------------------------------------------------------------------------
 
 
-def _stream(parts: tuple[Part, ...], study: Study) -> Iterator[pa.Table]:
-    """Tables of windows in random order, after notes on what each part held besides."""
+def _write(
+    parts: tuple[Part, ...],
+    seen: Mapping[str, tuple[int, int]],
+    study: Study,
+    folder: Path,
+    about: Mapping[str, str],
+    say: Say,
+) -> Summary:
+    """Deal the windows into buckets as they stream in, then sort each bucket into a file."""
     _quiet()
-    data, seed = study.data, study.seed
-
-    def harvested(batch: Any) -> Iterator[Any]:
-        for index in batch["part"]:
-            yield from _tables(parts[index], data, seed)
-
-    dataset = (
-        ray.data.from_items([{"part": index} for index in range(len(parts))], override_num_blocks=len(parts))
-        .map_batches(harvested, batch_size=1, **_where_files_are(parts))
-        .sort("order")
-    )
-    return iter(dataset.iter_batches(batch_size=ROWS_PER_FILE, batch_format="pyarrow"))
-
-
-def _where_files_are(parts: tuple[Part, ...]) -> dict[str, Any]:
-    """Files are read where the study was started, a node that may have no CPU to offer; herds come from anywhere."""
-    if not any(part.file for part in parts):
-        return {}
-    here = {f"node:{ray.util.get_node_ip_address()}": 0.001}
-    return {"num_cpus": 0, "concurrency": min(os.cpu_count() or 1, len(parts)), "resources": here}
-
-
-def _tables(part: Part, data: Data, seed: int) -> Iterator[pa.Table]:
-    """What a task makes of one part: its windows, then one row of notes."""
-    findings = Findings()
-    draw = stream(seed, "corpus", "order", part.source.name, part.name)
-    note: dict[str, Any] = {"source": part.source.name, "species": part.source.species}
-    try:
-        for found in harvest(part, data, findings):
-            yield _table(part, found, draw.integers(2**62, size=len(found.windows)), [None] * len(found.windows))
-    except InputError as error:
-        note["error"] = str(error)
-    note.update(findings.plain())
-    blank = Harvest(np.zeros((1, 3, data.window_samples), dtype=np.float32), [""], [""], np.zeros(1), [None])
-    # sorted before all windows, whose order is positive
-    yield _table(part, blank, np.array([-1]), [json.dumps(note)])
-
-
-def _table(part: Part, found: Harvest, order: NDArray[np.int64], notes: list[str | None]) -> pa.Table:
-    """One row a window; the order is drawn with the windows, so that it is the same on any cluster."""
-    windows = found.windows.transpose(0, 2, 1)
-    return pa.table(
-        {
-            # a tensor column, which Ray cannot sort, once it is written
-            "window": pa.FixedSizeListArray.from_arrays(windows.ravel(), windows[0].size),
-            "source": pa.array([part.source.name] * len(windows), pa.string()),
-            "subject": pa.array(found.subjects, pa.string()),
-            "recording": pa.array(found.recordings, pa.string()),
-            "start": pa.array(found.starts, pa.float64()),
-            "behaviour": pa.array(found.behaviours, pa.string()),
-            "order": pa.array(order, pa.int64()),
-            "note": pa.array(notes, pa.string()),
-        }
-    )
-
-
-def _write(tables: Iterable[pa.Table], folder: Path, data: Data, key: str) -> Summary:
-    """Write the windows as they come and gather their statistics on the way."""
     summary = Summary()
-    tensor = pa.fixed_shape_tensor(pa.float32(), (data.window_samples, 3))
-    about = {"unit": "g", "rate_hz": f"{data.rate_hz:g}", "key": key}
-    for number, table in enumerate(tables):
-        notes = table.column("note")
-        for note in notes.drop_null().to_pylist():
-            summary.note(json.loads(note))
-        table = table.filter(pc.is_null(notes)).drop_columns(["note", "order"])
-        if not len(table):
-            continue
-        tensors = pa.ExtensionArray.from_storage(tensor, table.column("window").combine_chunks())
-        table = table.set_column(0, "window", tensors).replace_schema_metadata(about)
-        summary.add(_windows(table), *(table.column(name).to_pylist() for name in ("source", "subject", "recording")))
-        pq.write_table(table, folder / f"windows-{number:05}.parquet")
-    summary.check()
+    dealer = Dealer(folder / DEALT)
+    said = time.monotonic()
+    try:
+        for table in _stream(parts, seen, study):
+            notes = table.column("note")
+            for note in notes.drop_null().to_pylist():
+                summary.note(json.loads(note))
+            dealer.add(table.filter(pc.is_null(notes)).drop_columns(["note"]))
+            if time.monotonic() > said + SAID_SECONDS:
+                said = time.monotonic()
+                say(f"{summary.windows:,} windows cut of {summary.ended} of {len(parts)} recordings")
+        summary.check()
+        say(f"shuffling {summary.windows:,} windows")
+        _sort(_groups(dealer.close()), study.data.window_samples, folder, about)
+    finally:
+        dealer.abandon()
+    shutil.rmtree(folder / DEALT)
     return summary
 
 
-def _windows(table: pa.Table) -> NDArray[np.float32]:
-    """[n, L, 3]."""
-    found: NDArray[np.float32] = table.column("window").combine_chunks().to_numpy_ndarray()
-    return found
+def _stream(parts: tuple[Part, ...], seen: Mapping[str, tuple[int, int]], study: Study) -> Iterator[pa.Table]:
+    """Tables of windows with the order drawn for each, and of notes on what was read."""
+    data, seed = study.data, study.seed
+
+    def read_(batch: Any) -> Iterator[Any]:
+        for index in batch["part"]:
+            for found in _read(parts[index], seen):
+                yield {"batch": np.array([pickle.dumps((int(index), found))], dtype=object)}
+
+    def cut(batch: Any) -> Iterator[pa.Table]:
+        for pickled in batch["batch"]:
+            index, found = pickle.loads(pickled)
+            yield from _cut(index, parts[index], found, data, seed)
+
+    def read_and_cut(batch: Any) -> Iterator[pa.Table]:
+        for index in batch["part"]:
+            for found in _read(parts[index], seen):
+                yield from _cut(int(index), parts[index], found, data, seed)
+
+    items = [{"part": index} for index in range(len(parts))]
+    dataset: ray.data.Dataset = ray.data.from_items(items, override_num_blocks=len(parts))
+    dataset.context.target_max_block_size = BLOCK_BYTES
+    readers = _readers(seen)
+    here = {} if readers == "all nodes" else _on_this_node(len(parts))
+    if readers == "this node for all":
+        dataset = dataset.map_batches(read_, batch_size=1, **here).map_batches(cut, batch_size=1)
+    else:
+        dataset = dataset.map_batches(read_and_cut, batch_size=1, **here)
+    return iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1))
+
+
+def _read(part: Part, seen: Mapping[str, tuple[int, int]]) -> Iterator[ReadBatch | str]:
+    """What a part holds, and why it cannot be read on."""
+    try:
+        yield from read_batches(part)
+        if part.file and _seen(part.file) != seen[part.file]:
+            yield f"{part.source.name}: {part.file}: the file was changed while it was read; start again"
+    except (InputError, FileNotFoundError) as error:
+        yield str(error)
+
+
+def _cut(index: int, part: Part, found: ReadBatch | str, data: Data, seed: int) -> Iterator[pa.Table]:
+    """Windows of a batch, some thousand at a time, then its note."""
+    note: dict[str, Any] = {"source": part.source.name, "species": part.source.species}
+    blank = np.zeros((0, 3, data.window_samples), dtype=np.float32)
+    if isinstance(found, str):
+        yield _table(part, Harvest(blank, [], [], np.zeros(0), []), None, {**note, "error": found})
+        return
+    draw = stream(seed, "corpus", "order", part.source.name, part.name, found.number)
+    sums: dict[str, Sums] = {}
+    animals: set[str] = set()
+    behaviours: Counter[str] = Counter()
+    for some in windows_of(found.recordings, data, found.findings.dropped):
+        sums_of(some, sums)
+        animals.update(some.subjects)
+        behaviours.update(name for name in some.behaviours if name is not None)
+        yield _table(part, some, draw_orders(draw, len(some.windows)), None)
+    note.update(found.findings.plain())
+    note.update(place=[index, found.number], last=found.last, sums=sums, animals=sorted(animals), behaviours=behaviours)
+    yield _table(part, Harvest(blank, [], [], np.zeros(0), []), None, note)
+
+
+def _table(part: Part, found: Harvest, order: NDArray[np.int64] | None, note: dict[str, Any] | None) -> pa.Table:
+    """Windows with their orders; or one row with a note, whose window is blank."""
+    if note is not None:
+        blank = np.zeros((1, *found.windows.shape[1:]), dtype=np.float32)
+        found, order = Harvest(blank, [""], [""], np.zeros(1), [None]), np.zeros(1, dtype=np.int64)
+    names: dict[str, Sequence[str | None]] = {
+        "source": [part.source.name] * len(found.windows),
+        "subject": found.subjects,
+        "recording": found.recordings,
+        "behaviour": found.behaviours,
+    }
+    table = window_table(found.windows, names, found.starts)
+    texts = [None] * len(table) if note is None else [json.dumps(note)]
+    return table.append_column("order", pa.array(order, pa.int64())).append_column("note", pa.array(texts, pa.string()))
+
+
+def _groups(buckets: Iterator[Bucket]) -> Iterator[list[Bucket]]:
+    """Buckets that make a file together."""
+    waiting: list[Bucket] = []
+    for bucket in buckets:
+        waiting.append(bucket)
+        if sum(one.rows for one in waiting) >= GROUP_ROWS:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
+
+
+def _sort(groups: Iterator[list[Bucket]], length: int, folder: Path, about: Mapping[str, str]) -> None:
+    """Write each group of buckets as a file, several at a time."""
+
+    def written(batch: Any) -> dict[str, Any]:
+        number, pickled = batch["number"][0], batch["group"][0]
+        try:
+            table = read_buckets(pickle.loads(pickled)).drop_columns(["order"])
+            write_windows(folder / f"windows-{number:05}.parquet", table, length, about)
+        except OSError as error:
+            return {"error": np.array([str(error)], dtype=object)}
+        return {"error": np.array([""], dtype=object)}
+
+    items = [{"number": number, "group": pickle.dumps(group)} for number, group in enumerate(groups)]
+    dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        written, batch_size=1, **_on_this_node(len(items))
+    )
+    errors = sorted({row["error"] for row in dataset.iter_rows()} - {""})
+    if errors:
+        raise OSError("; ".join(errors))
+
+
+def _on_this_node(tasks: int) -> dict[str, Any]:
+    """Where the study was started, which has the files and the store, and may have no CPU to offer."""
+    here = {f"node:{ray.util.get_node_ip_address()}": 0.001}
+    return {"num_cpus": 0, "concurrency": max(1, min(os.cpu_count() or 1, tasks)), "resources": here}
+
+
+def _readers(seen: Mapping[str, tuple[int, int]]) -> Literal["all nodes", "this node", "this node for all"]:
+    """Who reads files and who cuts them.
+
+    All nodes, where they see the same files at the same paths; else this one reads. It cuts as well where it is alone:
+    nodes that an autoscaler adds later have no files.
+    """
+    nodes = {node["NodeID"]: node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]}
+    own = nodes.pop(ray.get_runtime_context().get_node_id(), 0)
+    others = [node for node, processors in nodes.items() if processors]
+
+    @ray.remote(num_cpus=0)
+    def sees() -> bool:
+        return all(os.path.isfile(file) and _seen(file) == about for file, about in seen.items())
+
+    if not seen:
+        return "all nodes"
+    if not others:
+        return "this node" if own else "this node for all"
+    asked = [
+        sees.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote() for node in others
+    ]
+    return "all nodes" if all(ray.get(asked)) else "this node for all"
 
 
 def _loaded(corpus: Corpus, order: list[str]) -> LabelledWindows:
     """The labelled windows from their files; classes in the study file's order, else by alphabet."""
-    table = pa.concat_tables([pq.read_table(file) for file in _files(corpus.folder)])
-    order_of = [(name, "ascending") for name in ("subject", "recording", "start")]
-    table = table.take(pc.sort_indices(table.drop_columns("window"), order_of))
-    behaviours = np.array(table.column("behaviour").to_pylist(), dtype=object)
-    classes = tuple(sorted(set(behaviours), key=lambda name: (order.index(name) if order else 0, name)))
+    files = window_files(corpus.folder)
+    subjects, recordings, behaviours = read_names(files, ["subject", "recording", "behaviour"])
+    starts = read_starts(files)
+    texts = subjects.texts(), recordings.texts(), behaviours.texts()
+    by_animal = np.lexsort((starts, texts[1].astype(str), texts[0].astype(str)))
+    classes = tuple(sorted(set(texts[2]), key=lambda name: (order.index(name) if order else 0, name)))
+    codes = {name: code for code, name in enumerate(classes)}
     return LabelledWindows(
-        windows=np.ascontiguousarray(_windows(table).transpose(0, 2, 1)),
-        labels=np.array([classes.index(name) for name in behaviours], dtype=np.int64),
+        windows=read_windows(files)[by_animal],
+        labels=np.array([codes[name] for name in texts[2][by_animal]], dtype=np.int64),
         classes=classes,
-        subjects=np.array(table.column("subject").to_pylist(), dtype=object),
-        recordings=np.array(table.column("recording").to_pylist(), dtype=object),
-        starts=table.column("start").to_numpy(),
+        subjects=texts[0][by_animal],
+        recordings=texts[1][by_animal],
+        starts=starts[by_animal],
     )
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("windows-*.parquet"))
 
 
 def _quiet() -> None:

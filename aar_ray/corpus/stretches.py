@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,15 @@ class Findings:
     """Of usable signal, by animal; 0 for an animal that is named and has none."""
     gaps: Dropped = field(default_factory=Dropped)
     """Holes in time between stretches, and clocks set back; nothing of them was there to be dropped."""
+    sketches: dict[str, set[int]] = field(default_factory=dict)
+    """By recording, what it is known again by."""
+
+    def taken(self) -> Findings:
+        """What was found so far; this one is empty then."""
+        so_far = replace(self)
+        self.dropped, self.gaps = Dropped(), Dropped()
+        self.constant_axes, self.seconds, self.sketches = {}, {}, {}
+        return so_far
 
     def plain(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -58,6 +67,7 @@ class Findings:
             "constant_axes": self.constant_axes,
             "seconds": self.seconds,
             "gaps": self.gaps.plain(),
+            "sketches": {name: sorted(found) for name, found in self.sketches.items()},
         }
 
 

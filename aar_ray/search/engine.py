@@ -66,8 +66,8 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
     emit = _Writer(journal, observe)
     with tempfile.TemporaryDirectory(prefix="aar-") as scratch, _threads() as (threads, stopped):
         say("building the corpus")
-        corpus = build_corpus(study, store)
-        labelled, labelled_corpus = build_labelled(study, store)
+        corpus = build_corpus(study, store, say)
+        labelled, labelled_corpus = build_labelled(study, store, corpus, say)
         subjects = sorted({*map(str, labelled.subjects), *study.protocol.sealed})
         fold_list = make_folds(subjects, study.protocol, study.seed)
         remember(store, journal.path)

@@ -93,7 +93,7 @@ class Groups:
             self.placement,
             dataset,
             self.stages,
-            self.corpus.summary,
+            self.corpus,
             self.probe,
             self.scratch,
         )
@@ -106,7 +106,7 @@ def _run_group(
     placement: Placement,
     dataset: ray.data.Dataset,
     stages: Any,
-    summary: dict[str, Any],
+    corpus: Corpus,
     probe: LabelledWindows | None,
     scratch: str,
 ) -> None:
@@ -118,7 +118,8 @@ def _run_group(
         train_loop_config={
             "service": stages,
             "group": name,
-            "summary": summary,
+            "folder": str(corpus.folder),
+            "summary": corpus.summary,
             "probe": probe,
             "threads": int(placement.worker_cpus),
         },

@@ -46,7 +46,7 @@ def source_files(artifact: Path) -> list[dict[str, Any]]:
         artifact: the corpus's folder in the store.
     """
     made_from = json.loads((artifact / MADE_FROM).read_text())
-    return [{"name": source["settings"]["name"], "files": source["files"]} for source in made_from["sources"]]
+    return [{"name": source["name"], "files": source["files"]} for source in made_from["sources"]]
 
 
 def _commit(folder: Path) -> tuple[str | None, bool | None]:

@@ -54,6 +54,6 @@ def test_machine_and_cluster_are_plain_data(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_hashes_of_a_corpus_are_by_source(tmp_path: Path) -> None:
-    sources = [{"settings": {"name": "cows", "rate_hz": 25.0}, "files": [["a", "c0ffee"]], "sealed": []}]
+    sources = [{"name": "cows", "settings": [{"rate_hz": 25.0}], "files": [["a", "c0ffee"]], "sealed": []}]
     (tmp_path / MADE_FROM).write_text(json.dumps({"sources": sources}))
     assert source_files(tmp_path) == [{"name": "cows", "files": [["a", "c0ffee"]]}]
