@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from aar_ray.corpus.guards import check_sides, check_statistics
 from aar_ray.corpus.normalise import Scope, Statistics, statistics_of, zscore, zscore_windows
 from aar_ray.corpus.splits import Fold
 
@@ -60,13 +61,23 @@ def normalised_for(labelled: LabelledWindows, fold: Fold, scope: Scope) -> tuple
             recording; `window` those of each window.
 
     Raises:
-        ValueError: no window belongs to the training animals.
+        ValueError: no window belongs to the training animals, or a recording is on two sides.
     """
+    check_sides(labelled, fold)
     train, validation = labelled.of(fold.train), labelled.of(fold.validation)
     if not len(train):
         raise ValueError(f"fold {fold.name} needs windows of its training animals {fold.train}, got none")
-    statistics = statistics_of(train.windows) if scope == "source" else None
+    statistics = None
+    if scope == "source":
+        known = _statistics_from(labelled, fold)
+        check_statistics({str(subject) for subject in known.subjects}, fold)
+        statistics = statistics_of(known.windows)
     return normalised(train, scope, statistics), normalised(validation, scope, statistics)
+
+
+def _statistics_from(labelled: LabelledWindows, fold: Fold) -> LabelledWindows:
+    """The windows that mean and deviation are taken of."""
+    return labelled.of(fold.train)
 
 
 def normalised(labelled: LabelledWindows, scope: Scope, statistics: Statistics | None = None) -> LabelledWindows:

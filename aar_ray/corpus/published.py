@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -54,6 +55,8 @@ class PublishedSet:
     """Name of the animal whose file this is."""
     animals_apart: bool = True
     """Whether files or columns tell the animals apart."""
+    host: Literal["zenodo", "dataverse"] | None = None
+    """What lists its files by DOI."""
 
 
 def _horse(file: Path) -> str:
@@ -75,6 +78,7 @@ SETS = {
         behaviours={name: name for name in ("standing", "grazing", "walking", "trotting", "running")},
         # the six sensors of a goat record the same moments: the folder is the animal
         animal=lambda file: file.parent.name,
+        host="dataverse",
     ),
     "horses": PublishedSet(
         title="Horsing Around (Kamminga et al. 2019)",
@@ -134,6 +138,7 @@ SETS = {
             "BMN": "mounted",
         },
         animal=lambda file: file.stem,
+        host="zenodo",
     ),
     "sheep": PublishedSet(
         title="Sheep_activity_Data (Kleanthous et al. 2022)",

@@ -43,6 +43,7 @@ from aar_ray.corpus.files import (
     window_table,
     write_windows,
 )
+from aar_ray.corpus.guards import check_sensors
 from aar_ray.corpus.harvest import Harvest, ReadBatch, read_batches, windows_of
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.corpus.readers import Part, fingerprint
@@ -119,6 +120,7 @@ def build_labelled(
             f"{study.data.labelled.name}: a labelled source must hold windows of at least 2 behaviours, "
             f"got {', '.join(labelled.classes)}; see its label column and `behaviours`"
         )
+    check_sensors(labelled)
     return labelled, corpus
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,14 @@ from corpus.made_up import source, table
 from corpus.test_checks import data, study
 
 from aar_ray.config import Data, Protocol, TabularSource
+from aar_ray.corpus import labelled as labelled_module
 from aar_ray.corpus.checks import check_data, labelled_parts, study_names, unlabelled_parts
+from aar_ray.corpus.guards import check_sensors
+from aar_ray.corpus.labelled import LabelledWindows, normalised_for
 from aar_ray.corpus.readers import read
 from aar_ray.corpus.recording import InputError
 from aar_ray.corpus.sketch import same_recordings, sketch_of
+from aar_ray.corpus.splits import Fold
 from aar_ray.corpus.stretches import Findings
 
 PAPER = Protocol(split="paper")
@@ -172,3 +177,56 @@ def test_the_six_sensors_of_a_goat_are_one_animal_of_the_split(tmp_path: Path) -
     check_data(given, PAPER, 0)
     sealed = study(Protocol(sealed=("G2",)), given)
     assert {part.name.split("/")[0] for part in labelled_parts(sealed)} == {"G1", "S1"}
+
+
+def windows_of(norms: dict[str, np.ndarray], seed: int = 0) -> LabelledWindows:
+    """Labelled windows of recordings with these norms [n, 50], each sensor turned in its own way."""
+    draw = np.random.default_rng(seed)
+    parts = []
+    for norm in norms.values():
+        direction = draw.normal(size=3)
+        parts.append((direction / np.linalg.norm(direction))[None, :, None] * norm[:, None, :])
+    count = len(next(iter(norms.values())))
+    names = np.array([name for name in norms for _ in range(count)], dtype=object)
+    return LabelledWindows(
+        windows=np.concatenate(parts).astype(np.float32),
+        labels=np.arange(len(names)) % 2,
+        classes=("grazing", "walking"),
+        subjects=names,
+        recordings=np.array([f"{name}/pos" for name in names], dtype=object),
+        starts=np.tile(2.0 * np.arange(count), len(norms)),
+    )
+
+
+def test_sensors_of_one_goat_under_two_names_are_known_by_their_movements() -> None:
+    draw = np.random.default_rng(1)
+    goat, other = (1 + draw.normal(0, 0.1, (40, 50)) for _ in range(2))
+    both = {"G1_A": goat, "G1_F": goat + draw.normal(0, 0.05, goat.shape), "S2_A": other}
+    with pytest.raises(InputError, match=r"the same moments in G1_A and G1_F: sensors of one animal .* same_animal"):
+        check_sensors(windows_of(both))
+    check_sensors(windows_of({"G1": goat, "S2": other}))
+    # two goats that stand still at the same time share nothing but gravity
+    check_sensors(windows_of({"G1": 1 + 0.01 * (goat - 1), "S2": 1 + 0.01 * (goat - 1)}))
+
+
+# --- windows and statistics --------------------------------------------------------------------------------------
+
+
+def test_windows_of_one_recording_on_two_sides_are_refused() -> None:
+    draw = np.random.default_rng(2)
+    given = windows_of({name: draw.normal(1, 0.1, (20, 50)) for name in ("ann", "bea", "cat")})
+    overlapping = replace(given, recordings=np.where(given.subjects == "cat", "ann/pos", given.recordings))
+    fold = Fold("one", ("ann", "bea"), ("cat",), ())
+    normalised_for(given, fold, "source")
+    with pytest.raises(ValueError, match=r"fold one: .* got ann/pos in training and validation \(animals ann, cat\)"):
+        normalised_for(overlapping, fold, "source")
+
+
+def test_statistics_of_validation_animals_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(3)
+    given = windows_of({name: draw.normal(1, 0.1, (20, 50)) for name in ("ann", "bea", "cat")})
+    fold = Fold("one", ("ann", "bea"), ("cat",), ())
+    # the mistake of standardising before splitting
+    monkeypatch.setattr(labelled_module, "_statistics_from", lambda labelled, _: labelled)
+    with pytest.raises(ValueError, match=r"must come from its training animals \(ann, bea\), got those of cat too"):
+        normalised_for(given, fold, "source")

@@ -1,0 +1,155 @@
+"""Look at a study's recordings before trusting them: what each source holds, in numbers and in pictures. No Ray."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from aar_ray.config import Data, Study
+from aar_ray.corpus.checks import labelled_parts, unlabelled_parts
+from aar_ray.corpus.harvest import Harvest, read_batches, windows_of
+from aar_ray.corpus.readers import Part
+from aar_ray.corpus.recording import Dropped
+
+SHOWN = 3
+"""Windows of each behaviour in the picture."""
+SPECTRA = 400
+"""Windows of a behaviour whose spectra are averaged."""
+RESTING_SHARE = 0.1
+"""Of an animal's windows, those that move least, show gravity alone."""
+GRAVITY = (0.9, 1.1)
+"""g, between which a resting animal's norm lies where the unit is right and the sensor calibrated."""
+UNLABELLED = "no labels"
+
+
+@dataclass
+class Inspected:
+    """One source."""
+
+    name: str
+    species: str
+    recordings: set[str] = field(default_factory=set)
+    seconds: Counter[str] = field(default_factory=Counter)
+    """Usable, by animal."""
+    rates: set[float] = field(default_factory=set)
+    """Before resampling."""
+    windows: int = 0
+    behaviours: Counter[str] = field(default_factory=Counter)
+    dropped: Dropped = field(default_factory=Dropped)
+    gaps: Dropped = field(default_factory=Dropped)
+    constant_axes: dict[str, list[str]] = field(default_factory=dict)
+    resting: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    """By animal: deviation and median of the norm of its quietest windows."""
+    shown: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    """By behaviour: some windows, [n, 3, L] in g."""
+
+    def resting_norms(self) -> dict[str, float]:
+        """By animal, g: the median norm of its quietest windows."""
+        return {animal: float(np.median([norm for _, norm in found])) for animal, found in sorted(self.resting.items())}
+
+    def warnings(self) -> Iterator[str]:
+        """What a person should look into, one sentence each."""
+        for animal, norm in self.resting_norms().items():
+            if not GRAVITY[0] <= norm <= GRAVITY[1]:
+                yield (
+                    f"{self.name}: {animal} at rest feels {norm:.3g} g and not about 1 g: is the unit right, the "
+                    "sensor calibrated, gravity still in the signal?"
+                )
+        for recording, axes in sorted(self.constant_axes.items()):
+            yield f"{self.name}: {recording} never changes on {', '.join(axes)}"
+        for animal in sorted(animal for animal, seconds in self.seconds.items() if not seconds):
+            yield f"{self.name}: {animal} has no usable sample"
+        if not self.windows:
+            yield f"{self.name}: no window"
+
+
+@dataclass
+class _Found:
+    """What the reading of one part gave."""
+
+    about: dict[str, Any]
+    recordings: set[str]
+    rates: set[float]
+    windows: int
+    behaviours: Counter[str]
+    resting: dict[str, list[tuple[float, float]]]
+    shown: dict[str, NDArray[np.float32]]
+
+
+def inspect_study(study: Study, say: Callable[[str], None] = lambda _: None) -> list[Inspected]:
+    """Read all recordings of a study that it may read, on all processors.
+
+    Args:
+        study: as its file says.
+        say: is told in words how far it is.
+
+    Raises:
+        InputError: a recording breaks a rule.
+    """
+    sources = {source.name: Inspected(source.name, source.species) for source in study.sources()}
+    parts = [*unlabelled_parts(study), *labelled_parts(study)]
+    reading = Parallel(n_jobs=-1, return_as="generator")(delayed(_inspected)(part, study.data) for part in parts)
+    for number, (part, found) in enumerate(zip(parts, reading, strict=True), start=1):
+        _add(sources[part.source.name], found)
+        say(f"{number} of {len(parts)} recordings read: {part.source.name}, {part.name}")
+    return list(sources.values())
+
+
+def _inspected(part: Part, data: Data) -> _Found:
+    found = _Found({}, set(), set(), 0, Counter(), {}, {})
+    dropped, gaps, seconds = Dropped(), Dropped(), Counter[str]()
+    constant: dict[str, list[str]] = {}
+    for batch in read_batches(part):
+        found.recordings.update(one.name for one in batch.recordings)
+        found.rates.update(one.rate_hz for one in batch.recordings)
+        for some in windows_of(batch.recordings, data, batch.findings.dropped):
+            _look_at(found, some)
+        dropped.update(batch.findings.dropped)
+        gaps.update(batch.findings.gaps)
+        seconds.update(batch.findings.seconds)
+        constant.update(batch.findings.constant_axes)
+    found.about = {"dropped": dropped, "gaps": gaps, "seconds": seconds, "constant_axes": constant}
+    return found
+
+
+def _look_at(found: _Found, some: Harvest) -> None:
+    """Counts, the quietest windows of each animal, and some windows of each behaviour."""
+    names = [name or UNLABELLED for name in some.behaviours]
+    found.windows += len(names)
+    found.behaviours.update(name for name in names if name != UNLABELLED)
+    norms = np.linalg.norm(some.windows, axis=1)
+    deviations, medians = norms.std(axis=1), np.median(norms, axis=1)
+    subjects = np.array(some.subjects)
+    for animal in np.unique(subjects):
+        own = np.flatnonzero(subjects == animal)
+        quiet = own[np.argsort(deviations[own])][: max(1, round(RESTING_SHARE * len(own)))]
+        pairs = zip(deviations[quiet].tolist(), medians[quiet].tolist(), strict=True)
+        found.resting.setdefault(str(animal), []).extend(pairs)
+    for name in set(names):
+        own = np.flatnonzero(np.array(names) == name)
+        have = found.shown.get(name, some.windows[:0])
+        # evenly spread, so that they are not all of one bout
+        chosen = own[np.linspace(0, len(own) - 1, min(len(own), SPECTRA // 8)).astype(int)]
+        found.shown[name] = np.concatenate([have, some.windows[chosen]])[:SPECTRA]
+
+
+def _add(source: Inspected, found: _Found) -> None:
+    source.recordings |= found.recordings
+    source.rates |= found.rates
+    source.windows += found.windows
+    source.behaviours.update(found.behaviours)
+    source.dropped.update(found.about["dropped"])
+    source.gaps.update(found.about["gaps"])
+    source.seconds.update(found.about["seconds"])
+    source.constant_axes.update(found.about["constant_axes"])
+    for animal, pairs in found.resting.items():
+        source.resting.setdefault(animal, []).extend(pairs)
+    for name, windows in found.shown.items():
+        have = source.shown.get(name, windows[:0])
+        source.shown[name] = np.concatenate([have, windows])[:SPECTRA]
