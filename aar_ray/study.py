@@ -18,6 +18,7 @@ from rich.console import Console
 
 from aar_ray.config import Study
 from aar_ray.corpus.checks import check_data
+from aar_ray.report.arms import arms_table, draw_arms
 from aar_ray.report.page import write_report
 from aar_ray.report.progress import Progress
 from aar_ray.report.table import ranked_table
@@ -26,7 +27,7 @@ from aar_ray.search.cluster import cluster
 from aar_ray.search.engine import run_study
 from aar_ray.search.journal import Event, Journal, read_events
 from aar_ray.search.placement import DoesNotFit
-from aar_ray.search.ranking import baselines, rank, write_ranking
+from aar_ray.search.ranking import arms, baselines, rank, write_ranking
 from aar_ray.search.warm_start import find_earlier
 from aar_ray.study_file.loader import StudyFileError, load_study, save_study
 
@@ -88,6 +89,11 @@ def run(study: Study, results: Path, *, address: str | None = None, resume: bool
         raise KeyboardInterrupt
     ranking = rank(journal.events)
     console.print(ranked_table(ranking, baselines(journal.events), study.simulated))
+    compared = arms(journal.events) if study.arms else None
+    if compared is not None and len(compared):
+        console.print(arms_table(compared, study.simulated))
+        draw_arms(compared, study.simulated, folder / "arms.svg")
+        console.print(f"figure: {folder / 'arms.svg'}", markup=False)
     console.print(f"tensorboard --logdir {folder / 'tensorboard'}", markup=False)
     console.print(f"report: {write_report(folder)}", markup=False)
     return 0 if (ranking["state"] == "complete").any() else 1

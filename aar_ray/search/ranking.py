@@ -160,6 +160,25 @@ def difference(events: Iterable[Event], trial: int, reference: int = 0) -> Diffe
     return paired_difference(settings[trial], settings[reference], seed_spread(settings.values()))
 
 
+def arms(events: Iterable[Event]) -> pd.DataFrame:
+    """One row an arm that has a complete run, in the order of the study file; the first arm is the reference.
+
+    Returns:
+        Columns `arm`, `runs`, `macro_f1`, `macro_f1_low`, `macro_f1_high`, and `difference`, `difference_low`,
+        `difference_high`: from the first arm, paired over the animals, 95 % over animals and seeds; NaN for itself.
+    """
+    trials = trial_records(events)
+    settings = scored_settings(trials)
+    seeds = seed_spread(settings)
+    rows = []
+    for one in settings:
+        score = _cut_off(interval(one, seeds))
+        found = paired_difference(one, settings[0], seeds) if one is not settings[0] else (np.nan,) * 3
+        difference = dict(zip(("difference", "difference_low", "difference_high"), found, strict=False))
+        rows.append({"arm": trials[one.number].arm, "runs": len(one.scores), **score, **difference})
+    return pd.DataFrame(rows)
+
+
 def write_ranking(frame: pd.DataFrame, path: Path) -> None:
     """Write the table as CSV; whoever reads `path` meanwhile sees the old one or the new one, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)

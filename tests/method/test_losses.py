@@ -184,6 +184,13 @@ def awkward_embeddings(batch: int, kind: str) -> tuple[Tensor, Tensor]:
     }[kind]()
 
 
+@pytest.mark.parametrize("kind", ["random", "collapsed", "zero"])
+def test_a_batch_of_4096_is_finite_at_the_lowest_temperature(kind: str) -> None:
+    views = [view.requires_grad_() for view in awkward_embeddings(4096, kind)]
+    loss = contrastive_loss(*views, temperature=0.01)
+    assert all(value.isfinite().all() for value in (loss, *torch.autograd.grad(loss, views)))
+
+
 @pytest.mark.parametrize("kind", ["random", "collapsed", "zero", "opposite", "tiny and huge"])
 @pytest.mark.parametrize("batch", [2, 17, 512])
 def test_losses_and_gradients_are_finite_in_float32(batch: int, kind: str) -> None:
