@@ -28,6 +28,7 @@ from aar_ray.search.evidence import (
     seed_spread,
     t_interval,
 )
+from aar_ray.search.pareto import on_front
 
 Event = Mapping[str, Any]
 """One line of the journal."""
@@ -57,6 +58,11 @@ class TrialRecord:
         """Of fine-tuning, all folds together."""
         return float(sum(fold["seconds"] for fold in self.folds.values()))
 
+    @property
+    def cost(self) -> float:
+        """Seconds of its encoder and its folds when they were made, by it or by another trial."""
+        return float(self.pretrained.get("seconds", 0.0)) + self.seconds
+
 
 def rank(events: Iterable[Event]) -> pd.DataFrame:
     """One row a setting: complete ones by macro-F1, confirmed ones first, then all others, which have no rank.
@@ -65,8 +71,9 @@ def rank(events: Iterable[Event]) -> pd.DataFrame:
 
     Returns:
         Columns `rank`, `trial` (its first), `arm`, `state` (of that one), `runs` (complete ones, each with a seed of
-        its own), `beside_winner` (cannot be told from the winner), `macro_f1` (that ranks; over the runs that choose),
-        `macro_f1_low`, `macro_f1_high` (95 %, over animals and, where some settings have several, seeds),
+        its own), `beside_winner` (cannot be told from the winner), `pareto` (no other complete one scores as much for
+        fewer seconds a run, or more for as many), `macro_f1` (that ranks; over the runs that choose), `macro_f1_low`,
+        `macro_f1_high` (95 %, over animals and, where some settings have several, seeds),
         `macro_f1_fresh` (over the runs that had no part in the choice), `macro_f1_minus_trial_0` with `_low` and
         `_high` (paired by animal, over all runs), `macro_f1[<animal>]` for each validation animal, every setting that
         varies by its dotted name, `seconds_pretrain`, `seconds_finetune`, `encoder` (key), `encoder_cached`, `folds`,
@@ -82,6 +89,10 @@ def rank(events: Iterable[Event]) -> pd.DataFrame:
     for number, trial in first.items():
         runs = [trial, *(other for other in trials.values() if other.repeat_of == number)]
         rows.append({"trial": number, **_row(trial, runs), **judged.get(number, _unjudged(trial))})
+    complete = [row for row in rows if row["state"] == "complete"]
+    front = on_front([row["macro_f1"] for row in complete], [first[row["trial"]].cost for row in complete])
+    for row, on in zip(complete, front, strict=True):
+        row["pareto"] = on
     varied = _varied(events, trials.values())
     scores = [
         *("macro_f1", "macro_f1_low", "macro_f1_high", "macro_f1_fresh"),
@@ -89,11 +100,11 @@ def rank(events: Iterable[Event]) -> pd.DataFrame:
         *(f"macro_f1[{animal}]" for animal in animals),
     ]
     tail = ["seconds_pretrain", "seconds_finetune", "encoder", "encoder_cached", "folds", "reason"]
-    columns = ["trial", "arm", "state", "runs", "beside_winner", *scores, *varied, *tail]
+    columns = ["trial", "arm", "state", "runs", "beside_winner", "pareto", *scores, *varied, *tail]
     # object columns: a patch length stays 8 and None stays None also where another trial lacks the setting
     frame = pd.DataFrame(rows, columns=columns, dtype=object)
     numbers = dict.fromkeys([*scores, "seconds_pretrain", "seconds_finetune"], float)
-    truths = dict.fromkeys(["encoder_cached", "beside_winner"], "boolean")
+    truths = dict.fromkeys(["encoder_cached", "beside_winner", "pareto"], "boolean")
     frame = frame.astype({**numbers, **truths, "trial": int, "folds": int, "runs": int})
     frame["data"] = data_kind(events)
     return _ranked(frame, confirmed={one.number for one in settings if one.sought.any() and not one.sought.all()})
