@@ -60,7 +60,6 @@ def draw_views(
             crop_fraction=augment.crop_fraction,
             rotation_degrees=augment.rotation_degrees,
             rotation_axis=augment.rotation_axis,
-            rotate_first=augment.rotate_first,
             scale=scale,
         ),
         spectra,
@@ -134,15 +133,14 @@ class TFCModel(nn.Module):
             else zero,
             contrastive_weight=tfc.contrastive_weight,
             alignment_weight=tfc.alignment_weight,
-            time_weight=tfc.time_weight,
-            frequency_weight=tfc.frequency_weight,
         )
 
     def _both(
         self, encoder: PatchTSTEncoder, originals: Tensor, augmented: Tensor, gather: Gather | None
     ) -> tuple[Embeddings, Embeddings]:
         # one pass over both views: larger matrix products, half the calls
-        original, changed = self.embed(encoder, torch.cat([originals, augmented])).float().chunk(2)
+        both = self.embed(encoder, torch.cat([originals, augmented]))
+        original, changed = both.to(torch.promote_types(both.dtype, torch.float32)).chunk(2)
         return (gather(original), gather(changed)) if gather else (original, changed)
 
 

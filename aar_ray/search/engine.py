@@ -22,11 +22,12 @@ from aar_ray.corpus.splits import Fold, make_folds, split_warnings
 from aar_ray.search.agenda import Agenda, Promotion, runs_of, winner
 from aar_ray.search.artifacts import PretrainStage
 from aar_ray.search.failures import Failures
-from aar_ray.search.folds import Folds, Stopped, mean_macro_f1, pooled_scores
+from aar_ray.search.folds import Folds, Stopped, mean_macro_f1
 from aar_ray.search.garbage import GIGABYTE, collect, remember
 from aar_ray.search.groups import Groups, on_this_node
 from aar_ray.search.journal import Event, Journal, history, known_trials, number_of_folds
 from aar_ray.search.placement import Placement
+from aar_ray.search.precision import settle_precision
 from aar_ray.search.proposals import Proposal
 from aar_ray.search.provenance import provenance, source_files
 from aar_ray.search.searcher import Emit, JournalSearcher, Recorder
@@ -35,9 +36,6 @@ from aar_ray.search.trial import reason_of, run_trial
 from aar_ray.search.warm_start import find_earlier, told_trials, warm_started
 from aar_ray.store import Store
 from aar_ray.training.probe import probe_windows
-
-SCRATCH = {"finetune.encoder": "trained", "finetune.initial_weights": "random"}
-"""Settings that make a baseline of a trial's."""
 
 Observer = Callable[[Event], None]
 Say = Callable[[str], None]
@@ -62,6 +60,7 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
         RuntimeError: the study cannot go on: trials fail alike, no worker group stays up, the disk is full.
         OSError: the journal cannot be written.
     """
+    study = settle_precision(study, placement, say)
     store = Store(study.store)
     emit = _Writer(journal, observe)
     with tempfile.TemporaryDirectory(prefix="aar-") as scratch, _threads() as (threads, stopped):
@@ -265,7 +264,7 @@ def as_begun(study: Study, events: Sequence[Event]) -> Study:
 
 def _scratch(folds: Folds, settings: Settings, seeds: Sequence[int], stopped: Stopped) -> list[dict[str, Any]]:
     """Folds of the same model from random weights with the same seeds; there is no encoder worth freezing then."""
-    trained = settings_from({**dotted(settings), **SCRATCH})
+    trained = settings_from({**dotted(settings), "finetune.encoder": "trained"})
     return [fold for seed in seeds for fold in folds.finetuned(trained, None, seed, stopped)]
 
 
@@ -287,7 +286,6 @@ def _record_baselines(baselines: Mapping[str, Future[list[dict[str, Any]]]], emi
             "baseline_finished",
             name=name,
             macro_f1=mean_macro_f1(folds),
-            pooled=pooled_scores(folds),
             seconds=sum(fold["seconds"] for fold in folds),
             folds=folds,
         )

@@ -28,6 +28,9 @@ class Masks:
         """One p a model."""
         self.device = device
         self.kept = [round((1 - p) * VALUES) for p in dropout]
+        counts = torch.tensor(self.kept, device=device)
+        # on the device once: copies to a GPU within a step would make it wait
+        self.highest, self.scale = counts - VALUES // 2, VALUES / counts.double()
         self.rows = slice(0, len(self.kept))
         self.streams: list[Any] = []
 
@@ -47,6 +50,8 @@ class Masks:
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these models alone."""
         self.kept = [self.kept[row] for row in rows]
+        chosen = torch.tensor(rows, dtype=torch.long, device=self.device)
+        self.highest, self.scale = self.highest[chosen], self.scale[chosen]
         self.rows = slice(0, len(rows))
 
     def take(self, values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"] | None:
@@ -60,7 +65,7 @@ class Masks:
             return None
         size = values.numel() // len(kept)
         draw = self._on_processor if self.device.type == "cpu" else self._on_device
-        scale = torch.tensor([VALUES / count for count in kept], dtype=values.dtype, device=self.device)
+        scale = self.scale[self.rows].to(values.dtype)
         return draw(size, kept).to(values.dtype).mul_(scale[:, None]).view(values.shape)
 
     def _on_processor(self, size: int, kept: Sequence[int]) -> Tensor:
@@ -75,5 +80,4 @@ class Masks:
         draws = torch.empty((len(kept), -(-size // 4)), dtype=torch.int64, device=self.device)
         for draw, stream in zip(draws, self.streams[self.rows], strict=True):
             draw.random_(torch.iinfo(torch.int64).min, None, generator=stream)
-        highest = torch.tensor([count - VALUES // 2 for count in kept], device=self.device)
-        return draws.view(torch.int16)[:, :size] < highest[:, None]
+        return draws.view(torch.int16)[:, :size] < self.highest[self.rows, None]

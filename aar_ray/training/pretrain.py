@@ -30,8 +30,10 @@ from aar_ray.method.scale import Scale
 from aar_ray.method.tfc import TFCModel, Views, draw_views
 from aar_ray.seeds import drawing_from, torch_stream
 from aar_ray.training.applied import optimiser_settings, tfc_settings
+from aar_ray.training.masks import Masks
+from aar_ray.training.precision import check_bfloat16
 
-VERSION = 2
+VERSION = 3
 """Part of every pre-train key: raise it when the same settings would give another encoder."""
 
 WATCHED_WINDOWS = 512
@@ -108,8 +110,12 @@ def pretrain(
 
     Raises:
         Diverged: the loss became NaN or infinite.
-        ValueError: fewer than two windows for each worker.
+        ValueError: fewer than two windows for each worker; a number type that the machine cannot do.
     """
+    if settings.pretrain.precision == "auto":
+        raise ValueError("pretrain.precision must be settled before training, got auto; see fastest_precision")
+    if settings.pretrain.precision == "bfloat16":
+        check_bfloat16(windows.device)
     trainer = _Trainer(windows, scale, settings, seed=seed, rank=rank, workers=workers)
     looked_at = _Probe.of(probe, settings, windows.device) if probe and rank == 0 else None
     history: list[dict[str, float]] = []
@@ -146,6 +152,9 @@ class _Trainer:
         self.device = windows.device
         self.batch, self.steps = _batches(len(windows), settings.pretrain.batch_size, workers, self.device)
         self.model = build_model(settings, windows.shape[1], windows.shape[2], seed=seed).to(self.device)
+        self.masks = Masks([settings.patchtst.dropout], self.device)
+        if self.device.type == "cpu":  # a GPU draws and applies torch's own masks in one go
+            self.masks.attach(self.model)
         parallel = workers > 1
         self.gather = _gather_rows if parallel and settings.tfc.negatives == "global" else None
         self.step_model = DistributedDataParallel(self.model) if parallel else self.model
@@ -187,6 +196,7 @@ class _Trainer:
         generator = torch_stream(self.seed, "augment", self.rank, epoch, device=self.device)
         sums = torch.zeros(len(LOSS_NAMES), device=self.device)
         self.model.train()
+        self.masks.begin([self.seed], "dropout", self.rank, epoch)
         with drawing_from(self.seed, "dropout", self.rank, epoch):
             for chosen in order[: self.batch * self.steps].split(self.batch):
                 sums += self._step(chosen, generator)

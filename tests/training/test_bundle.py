@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from training.toy import LENGTH, herd, read_of, tiny
+from training.toy import LENGTH, herd, tiny
 
+from aar_ray.config import dotted
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.method.classifier import Classifier
 from aar_ray.method.encoder import PatchTSTEncoder
-from aar_ray.seeds import drawing_from
+from aar_ray.seeds import drawing_from, torch_stream
 from aar_ray.training import finetune as finetuning
 from aar_ray.training.finetune import FineTuned, Job, finetune_bundle
 from aar_ray.training.masks import Masks
@@ -105,7 +106,7 @@ def test_members_stop_by_themselves_and_the_order_of_jobs_is_that_of_the_outcome
     epochs = [len(outcome.result["epochs"]) for outcome in outcomes]
     assert len(set(epochs)) > 1
     for job, outcome, last in zip(made, outcomes, epochs, strict=True):
-        assert outcome.result["applied"] == read_of(job.settings)
+        assert outcome.result["applied"] == dotted(job.settings)
         assert last == min(12, outcome.result["best_epoch"] + job.settings.finetune.patience)
     backwards = tuned(finetune_bundle(made[::-1]))[::-1]
     assert [len(outcome.result["epochs"]) for outcome in backwards] == epochs
@@ -156,3 +157,11 @@ def test_masks_drop_the_share_asked_for_and_belong_to_their_model() -> None:
     assert not torch.equal(masks.take(torch.empty(1, 101, 97))[0], taken[2])  # the next one is another
     masks.rows = slice(1, 2)
     assert masks.take(torch.empty(1, 5)) is None
+
+
+def test_masks_drawn_by_torch_on_a_device_drop_the_share_asked_for_too() -> None:
+    masks = Masks([0.25, 0.5], torch.device("cpu"))
+    masks.streams = [torch_stream(seed, "a purpose") for seed in (1, 2)]
+    kept = masks._on_device(9797, masks.kept)
+    assert kept.shape == (2, 9797)
+    assert kept.double().mean(dim=1).tolist() == [pytest.approx(0.75, abs=0.02), pytest.approx(0.5, abs=0.02)]

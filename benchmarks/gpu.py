@@ -1,0 +1,116 @@
+"""Pre-training and fine-tuning on one GPU, in one command and without Ray.
+
+    python benchmarks/gpu.py
+
+Needs torch, numpy, pydantic and jaxtyping, Python 3.11 or 3.12, and this folder. One epoch over 576,897 windows that
+are resident on the device, in float32 and bfloat16, with batches of 1024 and 256; then 30 classifiers fine-tuned
+together and one after another. Windows are random: times do not depend
+on what they show. `--windows` and `--epochs` shorten it; on a machine without a GPU it says so and times the processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.append(str(Path(__file__).parent.parent))
+from aar_ray.config import Settings, settings_from
+from aar_ray.corpus.labelled import LabelledWindows
+from aar_ray.training.finetune import Job, finetune_bundle
+from aar_ray.training.precision import matrix_speeds
+from aar_ray.training.pretrain import pretrain
+from benchmarks.pretrain import products_a_window
+
+CORPUS = 576_897
+
+
+def device_here() -> torch.device:
+    if torch.cuda.is_available():
+        print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
+        return torch.device("cuda")
+    print(f"no GPU here: these are times of {torch.get_num_threads()} thread(s) of a processor")
+    return torch.device("cpu")
+
+
+def epoch_seconds(windows: torch.Tensor, settings: Settings, epochs: int) -> float:
+    """Median seconds of an epoch as the run records them; the first, which warms up, counts only if alone."""
+    history = pretrain(windows, settings, seed=0).history
+    return statistics.median([record["seconds"] for record in history][min(1, epochs - 1) :])
+
+
+def time_epochs(device: torch.device, count: int, epochs: int, precisions: list[str], batches: list[int]) -> None:
+    windows = torch.randn(count, 3, 50, device=device, generator=torch.Generator(device).manual_seed(0))
+    print(f"one epoch over {count:,} windows, resident: default settings")
+    for precision in precisions:
+        for batch in batches:
+            # both views of three axes of 12 patches
+            (peak,) = matrix_speeds([getattr(torch, precision)], device, rows=2 * 3 * 12 * batch)
+            settings = settings_from(
+                {
+                    "pretrain.precision": precision,
+                    "pretrain.batch_size": batch,
+                    "pretrain.epochs": epochs,
+                    "pretrain.probe_every": 0,
+                }
+            )
+            seconds = epoch_seconds(windows, settings, epochs)
+            speed = count * products_a_window(settings) / seconds / 1e9
+            print(
+                f"  {precision:8} batch {batch:5}  {seconds:8.2f} s  {count / seconds:10,.0f} windows/s  "
+                f"{speed:8,.0f} GFLOP/s, {100 * speed / peak:.0f} % of {peak:,.0f}"
+            )
+
+
+def jobs_of(models: int, windows: int, epochs: int) -> list[Job]:
+    """Classifiers of default widths on random windows, each with a seed of its own."""
+    rng = np.random.default_rng(0)
+
+    def some(count: int) -> LabelledWindows:
+        names = np.array(["animal"] * count, dtype=object)
+        scored, labels = rng.normal(size=(count, 3, 50)).astype(np.float32), rng.integers(0, 5, count)
+        return LabelledWindows(scored, labels, tuple("abcde"), names, names, np.zeros(count))
+
+    settings = settings_from({"finetune.epochs": epochs, "finetune.patience": epochs})
+    train, validation = some(windows), some(math.ceil(windows / 9))
+    return [Job(train, validation, settings, seed) for seed in range(models)]
+
+
+def time_bundle(device: torch.device, models: int, windows: int, epochs: int) -> None:
+    jobs = jobs_of(models, windows, epochs)
+    finetune_bundle(jobs_of(2, 64, 1), device=device)  # the first call of a process loads kernels
+    began = time.perf_counter()
+    finetune_bundle(jobs, device=device)
+    together = time.perf_counter() - began
+    began = time.perf_counter()
+    for job in jobs:
+        finetune_bundle([job], device=device)
+    alone = time.perf_counter() - began
+    batch = jobs[0].settings.finetune.batch_size
+    print(f"fine-tuning {models} models on {windows} windows, {epochs} epoch(s), batch {batch}")
+    print(f"  together {together:.2f} s, one after another {alone:.2f} s: {alone / together:.1f} times")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--windows", type=int, default=CORPUS)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1024, 256])
+    parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--models", type=int, default=30)
+    parser.add_argument("--labelled", type=int, default=2000)
+    options = parser.parse_args()
+    device = device_here()
+    time_epochs(device, options.windows, options.epochs, options.precisions, options.batches)
+    time_bundle(device, options.models, options.labelled, options.epochs)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

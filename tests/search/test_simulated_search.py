@@ -1,0 +1,80 @@
+"""The searches that the benchmark compares, on a small table of known scores: the clock, the budget, and who wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from aar_ray.seeds import stream
+from benchmarks.simulated_search import Job, OptunaTPE, Own, RayASHA, Search, Table, regrets, simulate
+
+
+def bowl(noise: float = 0.05, *, pretrain: int = 0, price: float = 0.0) -> Table:
+    """Best at (7, 3); 12 x 9 settings, 4 folds whose levels differ by far more than settings do."""
+    rows, columns = np.mgrid[:12, :9]
+    means = -0.02 * ((rows - 7) ** 2 + (columns - 3) ** 2)
+    levels = np.array([0.0, 0.5, -0.3, 0.2])
+    scores = means[..., None] + levels + noise * stream(4, "table").normal(size=(12, 9, 4))
+    return Table("bowl", (False, False), scores, pretrain, price)
+
+
+@pytest.mark.parametrize("make", [Own, OptunaTPE, lambda table, seed: RayASHA(table, seed, optuna_search=False)])
+def test_a_search_stays_within_its_budget_and_pays_for_no_fold_twice(make: Callable[[Table, int], Search]) -> None:
+    table, asked = bowl(), []
+    search = make(table, 1)
+    ask = search.next
+
+    def counted() -> Job | None:
+        job = ask()
+        asked.append(job)
+        return job
+
+    search.next = counted  # type: ignore[method-assign]
+    seconds = [until for until, _ in simulate(table, search, 60.0)]
+    jobs = [job for job in asked if job is not None]
+    # the last job of each worker may go over the end
+    assert 60 <= sum(job.folds for job in jobs) < 60 + 4 * table.folds
+    assert seconds == sorted(seconds)
+    folds: dict[tuple[int, ...], int] = {}
+    for job in jobs:
+        folds[job.setting] = folds.get(job.setting, 0) + job.folds
+    assert max(folds.values()) <= table.folds
+
+
+def test_a_new_encoder_is_paid_once() -> None:
+    class Two:
+        """Two settings on one encoder, one after the other."""
+
+        def __init__(self) -> None:
+            self.jobs = [Job((3, 1), 4), Job((3, 2), 4)]
+
+        def next(self) -> Job | None:
+            return self.jobs.pop(0) if self.jobs else None
+
+        def told(self, setting: tuple[int, ...], scores: list[float]) -> None:
+            pass
+
+    named = list(simulate(bowl(pretrain=1, price=10.0), Two(), 100.0))  # type: ignore[arg-type]
+    # four workers: the second one need not wait, so its clock shows 4 folds, the first one's 14
+    assert [seconds for seconds, _ in named] == [4 * 4.0, 14 * 4.0]
+
+
+def test_the_projects_search_finds_better_settings_than_plain_tpe() -> None:
+    table, budget = bowl(), 72.0
+    ours, theirs = (
+        np.mean([regrets(table, make(table, seed), budget, (0.5, 1.0)) for seed in range(4)], axis=0)
+        for make in (Own, OptunaTPE)
+    )
+    assert (ours < theirs).all()
+
+
+def test_encoders_that_cost_are_shared() -> None:
+    def encoders(price: float) -> int:
+        table = bowl(pretrain=1, price=price)
+        search = Own(table, 1)
+        list(simulate(table, search, 200.0))
+        return len({setting[0] for setting in search.trials})
+
+    assert encoders(40.0) < encoders(0.1)
