@@ -210,11 +210,17 @@ def test_a_full_disk_leaves_nothing_and_the_next_try_is_whole(
     study = small_study(data=herd_of_files(tmp_path / "herd", 3))
     store = Store(tmp_path / "store")
 
-    def write_to_full_disk(_: Path, *rest: Any) -> None:
-        write_windows(FULL, *rest)
+    # Arrow removes a file that it could not write: a link, so that it is not the device
+    full = tmp_path / "full"
 
+    def write_to_full_disk(_: Path, *rest: Any) -> None:
+        full.unlink(missing_ok=True)
+        full.symlink_to(FULL)
+        write_windows(full, *rest)
+
+    full.symlink_to(FULL)
     if stage == "while windows are dealt":
-        monkeypatch.setattr(deal.Dealer, "_path", lambda *_: FULL)
+        monkeypatch.setattr(deal.Dealer, "_path", lambda *_: full)
     else:
         monkeypatch.setattr(shards, "write_windows", write_to_full_disk)
     with pytest.raises(
