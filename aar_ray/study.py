@@ -61,7 +61,7 @@ def run(study: Study, results: Path, *, address: str | None = None, resume: bool
     if not console.is_terminal:
         console.width = max(console.width, PLAIN_WIDTH)
     try:
-        board = rebuild(folder / "tensorboard", journal.events)
+        board = rebuild(folder / "tensorboard", journal.events, Path(study.store))
         try:
             with (
                 Progress(console, study.planned_trials) as progress,

@@ -193,6 +193,8 @@ def searched_study(
         for _ in range(trials - 1)
     ]
     events = started(simulated=simulated, trials=trials + 2 * confirmed, animals=names)
+    goats = {"species": "goat", "animals": animals, "windows": 1009, "dropped": {}, "constant_axes": {}}
+    events[0]["labelled"] = {"key": "l" * 20, "windows": 1009, "summary": {"goats": goats}}
     for number, settings in enumerate(tried):
         events += run(number, settings)
     scores = {event["trial"]: event["macro_f1"] for event in events if event["event"] == "trial_finished"}

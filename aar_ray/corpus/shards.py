@@ -36,16 +36,13 @@ from aar_ray.corpus.files import (
     GROUP_ROWS,
     Resident,
     labels_of,
-    read_names,
-    read_starts,
-    read_windows,
     window_files,
     window_table,
     write_windows,
 )
 from aar_ray.corpus.guards import check_sensors
 from aar_ray.corpus.harvest import Harvest, ReadBatch, read_batches, windows_of
-from aar_ray.corpus.labelled import LabelledWindows
+from aar_ray.corpus.labelled import LabelledWindows, read_labelled
 from aar_ray.corpus.readers import Part, fingerprint
 from aar_ray.corpus.recording import InputError
 from aar_ray.corpus.summary import Summary, Sums, sums_of
@@ -114,7 +111,7 @@ def build_labelled(
     corpus = _build("labelled", labelled_parts(study), study, store, say)
     if unlabelled is not None:
         check_contents(study.data, study.protocol, {**sketches_of(unlabelled), **sketches_of(corpus)})
-    labelled = _loaded(corpus, list(dict.fromkeys(study.data.labelled.behaviours.values())))
+    labelled = read_labelled(corpus.folder, list(dict.fromkeys(study.data.labelled.behaviours.values())))
     if len(labelled.classes) < 2:
         raise InputError(
             f"{study.data.labelled.name}: a labelled source must hold windows of at least 2 behaviours, "
@@ -407,25 +404,6 @@ def _readers(seen: Mapping[str, tuple[int, int]]) -> Literal["all nodes", "this 
         sees.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote() for node in others
     ]
     return "all nodes" if all(ray.get(asked)) else "this node for all"
-
-
-def _loaded(corpus: Corpus, order: list[str]) -> LabelledWindows:
-    """The labelled windows from their files; classes in the study file's order, else by alphabet."""
-    files = window_files(corpus.folder)
-    subjects, recordings, behaviours = read_names(files, ["subject", "recording", "behaviour"])
-    starts = read_starts(files)
-    texts = subjects.texts(), recordings.texts(), behaviours.texts()
-    by_animal = np.lexsort((starts, texts[1].astype(str), texts[0].astype(str)))
-    classes = tuple(sorted(set(texts[2]), key=lambda name: (order.index(name) if order else 0, name)))
-    codes = {name: code for code, name in enumerate(classes)}
-    return LabelledWindows(
-        windows=read_windows(files)[by_animal],
-        labels=np.array([codes[name] for name in texts[2][by_animal]], dtype=np.int64),
-        classes=classes,
-        subjects=texts[0][by_animal],
-        recordings=texts[1][by_animal],
-        starts=starts[by_animal],
-    )
 
 
 def _quiet() -> None:

@@ -126,8 +126,7 @@ def _data(record: StudyRecord) -> Iterator[str]:
     if data:
         yield (
             f"Accelerations were brought to g and to {data.get('rate_hz', 25):g} Hz and cut into windows of "
-            f"{data.get('window_seconds', 2):g} s every {data.get('step_seconds', 2):g} s; each axis was z-scored by "
-            f"{data.get('normalisation', 'source')}, for labelled animals with the training animals' statistics."
+            f"{data.get('window_seconds', 2):g} s every {data.get('step_seconds', 2):g} s, and each axis was z-scored."
         )
     classes = record.started.get("classes") or []
     if labelled.get("windows") and classes:

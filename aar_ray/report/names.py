@@ -17,10 +17,19 @@ LONGEST_CHOSEN = 6
 """Characters of a value that is shown whole."""
 
 
-def run_name(trial: int, settings: Mapping[str, Any]) -> str:
-    """Name of a trial, as in `trial-012 λ0.41 δ0.30 P8 S4`: symbols of what is searched."""
+def run_name(trial: int, settings: Mapping[str, Any], *, again: int | None = None, arm: str | None = None) -> str:
+    """Name of a trial, as in `trial-012 λ0.41 δ0.30 P8 S4`: symbols of what is searched.
+
+    Args:
+        trial: its number.
+        settings: those that vary.
+        again: number of the first trial of the same settings, for one with another seed.
+        arm: name of its arm.
+    """
+    about = [arm] if arm else []
+    about += [] if again is None else [f"again-{again:03d}"]
     values = [f"{symbol}{_short(settings[name])}" for name, symbol in SYMBOLS.items() if name in settings]
-    return " ".join([f"trial-{trial:03d}", *values])
+    return " ".join([f"trial-{trial:03d}", *about, *values])
 
 
 def duration(seconds: float) -> str:

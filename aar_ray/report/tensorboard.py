@@ -7,8 +7,11 @@ interrupted and that starts again goes on in its run: what it repeats is not dra
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,38 +21,28 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.hparams import api_pb2, metadata
-from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
-from tensorboard.plugins.hparams.summary_v2 import (
-    Discrete,
-    Domain,
-    HParam,
-    IntInterval,
-    Metric,
-    RealInterval,
-    hparams_config_pb,
-    hparams_pb,
-)
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from aar_ray.report import hparams
+from aar_ray.report.artifacts import Kept
 from aar_ray.report.names import run_name
+from aar_ray.report.study_run import StudyRun
+from aar_ray.search.evidence import report_winner
+from aar_ray.search.ranking import scored_settings, trial_records
 
 Event = Mapping[str, Any]
+
+VERSION = 2
+"""Of what a run shows: runs that another version drew are drawn again."""
+
+MARK = ".drawn"
+"""In the folder of a finished trial's run: what it was drawn from."""
 
 LOSSES = {"loss": "L", "loss_time": "L_T", "loss_frequency": "L_F", "loss_consistency": "L_C"}
 """The paper's symbols for the losses: L is eq. 4, the weighted sum of the others."""
 
-METRICS = {
-    "final/macro_f1": "macro-F1",
-    "final/accuracy": "accuracy",
-    "final/kappa": "kappa",
-    "finetune/macro_f1_so_far": "macro-F1 so far",
-    "pretrain/L": "L, pre-training",
-}
-"""Scalars that are columns of the HParams table, with their titles."""
-
-STATUS = {"complete": api_pb2.STATUS_SUCCESS, "failed": api_pb2.STATUS_FAILURE}
-"""How HParams is told of a trial's end; a stopped trial is neither and reads unknown, as one that runs does."""
+THRESHOLDS = 101
+"""Points of a precision-recall curve."""
 
 
 def confusion_picture(confusion: Iterable[Iterable[int]], classes: Iterable[str]) -> np.ndarray:
@@ -80,28 +73,43 @@ class _Run:
 
     settings: dict[str, Any]
     folder: Path
-    writer: SummaryWriter
+    writer: SummaryWriter | None
+    """None where an earlier start has drawn the whole trial."""
     epochs: set[int] = field(default_factory=set)
-    results: dict[str, Event] = field(default_factory=dict)
+    folds: dict[str, Event] = field(default_factory=dict)
+
+    @property
+    def results(self) -> dict[str, Event]:
+        """By fold."""
+        return {name: event["result"] for name, event in self.folds.items()}
 
 
 class StudyBoard:
-    """The TensorBoard folder of a study. Not for pickling: it holds open files."""
+    """The TensorBoard folder of a study. Not for pickling: it holds open files.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where the board is written.
+        store: of the study's artifacts; without one there are no precision-recall curves and no embeddings.
+        drawn: names of runs that stay as they are: whole trials that an earlier start drew.
+    """
+
+    def __init__(self, folder: Path, store: Path | None = None, drawn: Sequence[str] = ()) -> None:
         self.folder = folder
-        self._study = SummaryWriter(str(folder / "study"))
+        self._store, self._drawn = store, frozenset(drawn)
+        self._study = StudyRun(folder / "study")
         self._runs: dict[int, _Run] = {}
+        self._events: list[Event] = []
         self._classes: list[str] = []
         self._text: set[str] = set()
-        self._declared = False
-        self._finished = 0
-        self._best: float | None = None
+        self._kept: Kept | None = None
         self._at: float | None = None
+        self.live = True
+        """Whether each event is on disk when `observe` returns."""
 
     def observe(self, event: Event) -> None:
-        """Draw one event of the journal, at the time it has there; it is on disk when this returns."""
+        """Draw one event of the journal, at the time it has there."""
         self._at = _seconds(event["at"]) if "at" in event else None
+        self._events.append(event)
         match event["event"]:
             case "study_started":
                 self._study_started(event)
@@ -111,34 +119,38 @@ class StudyBoard:
                 self._pretrain_epoch(event)
             case "fold_finished":
                 self._fold_finished(event)
+            case "trial_retried":
+                self._trial_retried(event)
             case "trial_finished":
                 self._trial_finished(event)
             case "baseline_finished":
                 self._baseline_finished(event)
+            case "study_finished":
+                self._embed()
+        self._study.observe(event, self._at)
+        self._flush(self._study.writer)
 
     def close(self) -> None:
         """Write what is pending and close all files."""
         for run in self._runs.values():
-            run.writer.close()
-        self._study.close()
+            if run.writer is not None:
+                run.writer.close()
+        self._study.writer.close()
 
     def _study_started(self, event: Event) -> None:
-        if self._declared:
-            return
-        self._declared = True
+        first = not self._classes
         self._classes = event["classes"]
-        domains = {name: _domain(distribution) for name, distribution in event["search"].items()}
-        self._text = {name for name, domain in domains.items() if domain.dtype is str}
-        declared = hparams_config_pb(
-            hparams=[HParam(name, domain) for name, domain in domains.items()],
-            metrics=[Metric(tag, display_name=title) for tag, title in METRICS.items()],
-        )
+        if self._store is not None:
+            self._kept = Kept(self._store, event)
+        if not first:
+            return
+        searched = event["search"], event.get("arms", {})
+        self._text = hparams.texts(*searched)
         root = SummaryWriter(str(self.folder))
-        _add(root, declared)
+        _add(root, hparams.declared(*searched))
         root.close()
         if event["simulated"]:
-            self._study.add_text("data", "**SIMULATED** animals: no number here is evidence about real ones.")
-        self._study.flush()
+            self._study.writer.add_text("data", "**SIMULATED** animals: no number here is evidence about real ones.")
 
     def _trial_started(self, event: Event) -> None:
         number, settings = event["trial"], dict(event["settings"])
@@ -146,13 +158,15 @@ class StudyBoard:
         if earlier is not None and earlier.settings == settings:
             return
         if earlier is not None:
-            earlier.writer.close()
-            shutil.rmtree(earlier.folder)
-        name = run_name(number, settings)
-        run = self._runs[number] = _Run(settings, self.folder / name, SummaryWriter(str(self.folder / name)))
-        values = {setting: _value(value, setting in self._text) for setting, value in settings.items()}
-        _add(run.writer, hparams_pb(values, trial_id=name, start_time_secs=_seconds(event["at"])))
-        run.writer.flush()
+            self._remove(earlier)
+        name = run_name(number, settings, again=event.get("repeat_of"), arm=event.get("arm"))
+        folder = self.folder / name
+        if name in self._drawn:
+            self._runs[number] = _Run(settings, folder, None)
+            return
+        run = self._runs[number] = _Run(settings, folder, SummaryWriter(str(folder)))
+        _add(run.writer, hparams.begun(name, settings, self._text, _seconds(event["at"])))
+        self._flush(run.writer)
 
     def _pretrain_epoch(self, event: Event) -> None:
         run, epoch = self._runs[event["trial"]], event["epoch"]
@@ -161,35 +175,44 @@ class StudyBoard:
         run.epochs.add(epoch)
         for name, value in event["metrics"].items():
             self._scalar(run.writer, f"pretrain/{LOSSES.get(name, name)}", value, epoch)
-        run.writer.flush()
+        self._flush(run.writer)
 
     def _fold_finished(self, event: Event) -> None:
         run, fold = self._runs[event["trial"]], event["fold"]
-        if fold in run.results:
+        if fold in run.folds:
             return
-        run.results[fold] = event["result"]
+        run.folds[fold] = event
         for epoch, metrics in enumerate(event["result"]["epochs"], start=1):
             for name, value in metrics.items():
                 self._scalar(run.writer, f"finetune/{fold}/{name}", value, epoch)
-        self._scalar(run.writer, "finetune/macro_f1_so_far", _mean(run.results, "macro_f1"), len(run.results))
-        run.writer.flush()
+        self._scalar(run.writer, "finetune/macro_f1_so_far", _mean(run.results, "macro_f1"), len(run.folds))
+        self._flush(run.writer)
+
+    def _trial_retried(self, event: Event) -> None:
+        """A failed trial runs again: its run is drawn anew up to where it failed."""
+        number = event["trial"]
+        self._remove(self._runs.pop(number))
+        for one in self._of_trial(number):
+            match one["event"]:
+                case "trial_started":
+                    self._trial_started(one)
+                case "pretrain_epoch":
+                    self._pretrain_epoch(one)
+                case "fold_finished":
+                    self._fold_finished(one)
 
     def _trial_finished(self, event: Event) -> None:
         run, state = self._runs[event["trial"]], event["state"]
+        if run.writer is None:
+            return
         if event["macro_f1"] is not None:
             self._scalar(run.writer, "final/macro_f1", event["macro_f1"])
         self._scores(run.writer, run.results)
+        self._curves(run.writer, run.folds.values())
         run.writer.add_text("end", ": ".join(filter(None, [state, event["reason"]])))
-        status = STATUS.get(state, api_pb2.STATUS_UNKNOWN)
-        _add(run.writer, _session_end(status, _seconds(event["at"])))
+        _add(run.writer, hparams.ended(state, _seconds(event["at"])))
         run.writer.close()
-        self._finished += 1
-        self._scalar(self._study, "study/trials_finished", self._finished, self._finished)
-        if state == "complete" and event["macro_f1"] is not None:
-            self._best = max(event["macro_f1"], self._best or 0.0)
-        if self._best is not None:
-            self._scalar(self._study, "study/best_macro_f1", self._best, self._finished)
-        self._study.flush()
+        (run.folder / MARK).write_text(_digest(self._of_trial(event["trial"])))
 
     def _baseline_finished(self, event: Event) -> None:
         folder = self.folder / f"baseline {event['name']}"
@@ -210,61 +233,95 @@ class StudyBoard:
         confusion = np.sum([result["confusion"] for result in results.values()], axis=0)
         writer.add_image("confusion", confusion_picture(confusion, self._classes), dataformats="HWC")
 
-    def _scalar(self, writer: SummaryWriter, tag: str, value: float, step: int = 0) -> None:
-        writer.add_scalar(tag, value, step, walltime=self._at)
+    def _curves(self, writer: SummaryWriter, folds: Iterable[Event]) -> None:
+        """Precision against recall of each behaviour, over all validation windows whose probabilities are kept."""
+        found = [self._kept.validation(fold) if self._kept else None for fold in folds]
+        kept = [one for one in found if one is not None]
+        if self._kept and len(kept) < len(found):
+            writer.add_text("missing", f"precision-recall curves lack {len(found) - len(kept)} folds that are not kept")
+        if not kept:
+            return
+        truth, probabilities = (np.concatenate(parts) for parts in zip(*kept, strict=True))
+        for code, name in enumerate(self._classes):
+            if (truth == code).any():
+                curve = f"precision-recall/{name}", truth == code, probabilities[:, code]
+                writer.add_pr_curve(*curve, num_thresholds=THRESHOLDS, walltime=self._at)
+
+    def _embed(self) -> None:
+        """The labelled windows in the projector, in the space of the winner's pre-trained encoder."""
+        trials = trial_records(self._events)
+        winner = report_winner(scored_settings(trials))
+        if winner is None or self._kept is None:
+            return
+        trial, seed = trials[winner.number], self._events[0].get("seed", 0)
+        fold = next(iter(trial.folds.values()))
+        embedded = self._kept.embedded(str(trial.pretrained.get("key")), fold["key"], seed)
+        if embedded is None:
+            self._study.writer.add_text("missing", "no projector: the winner's encoder or the windows are not kept")
+            return
+        self._study.writer.add_embedding(
+            embedded.vectors,
+            metadata=embedded.rows,
+            metadata_header=["behaviour", "animal", "species"],
+            tag=f"validation windows, encoder of trial {winner.number}",
+        )
+
+    def _remove(self, run: _Run) -> None:
+        if run.writer is not None:
+            run.writer.close()
+        shutil.rmtree(run.folder)
+        self._drawn -= {run.folder.name}
+
+    def _of_trial(self, number: int) -> list[Event]:
+        return [event for event in self._events if event.get("trial") == number]
+
+    def _scalar(self, writer: SummaryWriter | None, tag: str, value: float, step: int = 0) -> None:
+        if writer is not None:
+            writer.add_scalar(tag, value, step, walltime=self._at)
+
+    def _flush(self, writer: SummaryWriter | None) -> None:
+        if writer is not None and self.live:
+            writer.flush()
 
 
-def rebuild(folder: Path, events: Iterable[Event]) -> StudyBoard:
-    """The board of a study that goes on: emptied and drawn again from the journal, so that no point is double."""
-    shutil.rmtree(folder, ignore_errors=True)
-    board = StudyBoard(folder)
+def rebuild(folder: Path, events: Sequence[Event], store: Path | None = None) -> StudyBoard:
+    """The board of a study that goes on, drawn again from the journal, so that no point is double.
+
+    Runs of trials that were drawn whole and have not changed since stay: a thousand of them take seconds.
+    """
+    whole = _drawn_whole(folder, events)
+    for run in folder.iterdir() if folder.is_dir() else ():
+        if run.name not in whole:
+            shutil.rmtree(run) if run.is_dir() else run.unlink()
+    board = StudyBoard(folder, store, whole)
+    board.live = False
     for event in events:
         board.observe(event)
+    board.live = True
     return board
 
 
-def _add(writer: SummaryWriter, summary: Summary) -> None:
+def _drawn_whole(folder: Path, events: Iterable[Event]) -> list[str]:
+    """Runs of trials that have ended, and whose run was drawn from just the events that they have now."""
+    marks = {path.parent.name: path.read_text() for path in folder.glob(f"*/{MARK}")}
+    by_trial: defaultdict[int, list[Event]] = defaultdict(list)
+    for event in events if marks else ():
+        if event.get("trial") is not None:
+            by_trial[event["trial"]].append(event)
+    digests = {_digest(of_trial) for of_trial in by_trial.values()}
+    return [name for name, mark in marks.items() if mark in digests]
+
+
+def _digest(events: Sequence[Event]) -> str:
+    text = json.dumps([VERSION, *events], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _add(writer: SummaryWriter | None, summary: Summary) -> None:
     """Write what SummaryWriter has no method for."""
+    assert writer is not None
     assert writer.file_writer is not None, "the writer is closed"
     writer.file_writer.add_summary(summary)
-
-
-def _session_end(status: int, seconds: float) -> Summary:
-    """The end of a trial for HParams; TensorBoard's own function for it is in a module that needs TensorFlow."""
-    content = HParamsPluginData(session_end_info=SessionEndInfo(status=status, end_time_secs=seconds))
-    value = Summary.Value(
-        tag=metadata.SESSION_END_INFO_TAG,
-        metadata=metadata.create_summary_metadata(content),
-        tensor=metadata.NULL_TENSOR,
-    )
-    return Summary(value=[value])
-
-
-def _domain(distribution: Mapping[str, Any]) -> Domain:
-    """HParams' domain of a distribution; a choice of unlike kinds, of lists or with None becomes one of texts."""
-    match distribution:
-        case {"uniform": [low, high]} | {"log_uniform": [low, high]}:
-            return RealInterval(float(low), float(high))
-        case {"integer": [low, high]}:
-            return IntInterval(low, high)
-        case {"choice": values}:
-            kinds = {type(value) for value in values}
-            if kinds <= {int, float}:
-                return Discrete([float(value) for value in values])
-            return Discrete(values) if kinds == {bool} else Discrete([_value(value, True) for value in values])
-    raise ValueError(
-        f"a distribution must be uniform, log_uniform, integer or choice, got {', '.join(distribution)}; "
-        "the journal is of another version"
-    )
-
-
-def _value(value: Any, as_text: bool) -> bool | float | str:
-    """A setting as HParams can hold it: a number, a truth value, or text, in which None is `none`."""
-    if not as_text and isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return "none" if value is None else str(value)
 
 
 def _mean(results: Mapping[str, Event], name: str) -> float:

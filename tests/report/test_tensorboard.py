@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import urllib.parse
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 import fake_journal as journal
 import numpy as np
 import pytest
+from fake_store import WINDOWS, write_store
 from PIL import Image
 from scipy import ndimage
 from tensorboard.program import TensorBoard
@@ -103,7 +106,9 @@ def test_scores_fill_as_they_come(show: Show) -> None:
     events = [*journal.started(), *journal.trial_started(0), *journal.pretrained(0), *journal.folds(0, {"Bella": 0.25})]
     browser = show([*events, *journal.folds(0, {"Clara": 0.75})])
     assert browser.scalars(RUN, "finetune/macro_f1_so_far") == [(1, 0.25), (2, 0.5)]
-    assert metrics(browser.sessions()[RUN]) == pytest.approx({"finetune/macro_f1_so_far": 0.5, "pretrain/L": 2.0})
+    # epoch 2; the rank is the fifth of the fake metrics, counted from 0
+    filled = {"finetune/macro_f1_so_far": 0.5, "pretrain/L": 2.0, "pretrain/effective_rank_z": 2.05}
+    assert metrics(browser.sessions()[RUN]) == pytest.approx(filled)
 
 
 def test_a_complete_trial_is_a_success_with_final_scores(show: Show) -> None:
@@ -188,7 +193,7 @@ def test_the_study_has_a_run_of_its_own(show: Show) -> None:
 
 
 def test_recorded_animals_are_not_called_simulated(show: Show) -> None:
-    assert "study" not in show(journal.started(simulated=False)).ask("text/tags")
+    assert "data/text_summary" not in show(journal.started(simulated=False)).ask("text/tags").get("study", [])
 
 
 def test_baselines_are_runs_beside_the_trials(show: Show) -> None:
@@ -260,3 +265,109 @@ def test_the_board_of_an_earlier_study_in_the_folder_is_gone_after_a_rebuild(tmp
     rebuild(tmp_path, [*journal.started(), *journal.trial(3, [0.5])]).close()
     rebuild(tmp_path, [*journal.started(), *journal.trial(0, [0.5])]).close()
     assert list(Browser(tmp_path).sessions()) == [RUN]
+
+
+def kept_and_drawn(tmp_path: Path, leave_out: str = "") -> tuple[list[journal.Event], Browser]:
+    """The board of a whole study whose artifacts are kept, but for those of one stage."""
+    events = journal.searched_study(3, 3, confirmed=1)
+    store = write_store(tmp_path / "store", events, leave_out=leave_out)
+    rebuild(tmp_path / "board", events, store).close()
+    return events, Browser(tmp_path / "board")
+
+
+def test_each_behaviour_has_its_precision_recall_curve_over_all_validation_windows(tmp_path: Path) -> None:
+    _, browser = kept_and_drawn(tmp_path)
+    run = next(name for name in browser.ask("pr_curves/tags") if name.startswith("trial-000"))
+    tags = browser.ask("pr_curves/tags")[run]
+    assert set(tags) == {f"precision-recall/{name}" for name in journal.CLASSES}
+    (curve,) = browser.ask("pr_curves/pr_curves", run=run, tag="precision-recall/grazing")[run]
+    # at the lowest threshold every window is called grazing: recall 1, precision its share, one in three
+    assert (curve["recall"][0], curve["precision"][0]) == pytest.approx((1, 1 / 3))
+    assert curve["true_positives"][0] == 3 * WINDOWS / 3
+
+
+def test_the_projector_has_each_validation_window_with_behaviour_animal_and_species(tmp_path: Path) -> None:
+    events, browser = kept_and_drawn(tmp_path)
+    (shown,) = browser.ask("projector/info", run="study")["embeddings"]
+    assert shown["tensorName"].startswith("validation windows, encoder of trial")
+    rows = browser.ask("projector/metadata", run="study", name=shown["tensorName"]).decode().splitlines()
+    assert rows[0].split("\t") == ["behaviour", "animal", "species"]
+    animals = events[0]["folds"]
+    wanted = Counter((name, fold["name"], "goat") for fold in animals for name in journal.CLASSES * (WINDOWS // 3))
+    assert Counter(tuple(row.split("\t")) for row in rows[1:]) == wanted
+
+
+@pytest.mark.parametrize(("stage", "run"), [("finetune", "trial-000"), ("pretrain", "study"), ("labelled", "study")])
+def test_what_is_not_kept_is_said_to_be_missing(stage: str, run: str, tmp_path: Path) -> None:
+    _, browser = kept_and_drawn(tmp_path, leave_out=stage)
+    tags = browser.ask("text/tags")
+    (name,) = [name for name in tags if name.startswith(run)]
+    assert "missing/text_summary" in tags[name]
+
+
+def test_the_studys_run_tells_rungs_cache_and_use_of_the_machines(show: Show) -> None:
+    start = {**journal.started()[0], "provenance": {"cluster": {"CPU": 2.0}}}
+    found = [*journal.trial_started(1), *journal.pretrained(1, epochs=0), *journal.folds(1, {"Bella": 0.5})]
+    browser = show([start, *journal.trial(0, [0.25, 0.75]), *found, *journal.finished(1, None, "failed", "gone")])
+
+    def last(tag: str) -> float:
+        return browser.scalars("study", f"study/{tag}")[-1][1]
+
+    assert (last("rungs/1"), last("rungs/2")) == (2, 1)
+    assert last("found/encoders") == 0.5
+    assert (last("trials/complete"), last("trials/failed")) == (1, 1)
+    # 13 s of pre-training and three folds of 5 s, in 5 minutes of two processors
+    assert last("use/processors") == pytest.approx(28 / 600)
+    half = 0.25 * math.tan(0.475 * math.pi)
+    assert half > 0.5  # two animals: the interval is cut off
+    assert (last("best_low"), last("best_high")) == (0, 1)
+
+
+def test_the_first_of_the_custom_charts_is_the_study(show: Show) -> None:
+    layout = show(journal.started()).ask("custom_scalars/layout")
+    assert [category["title"] for category in layout["category"]] == [
+        "Study",
+        "The study's trials",
+        "Pre-training",
+        "Fine-tuning",
+    ]
+    margin = layout["category"][0]["chart"][0]["margin"]["series"][0]
+    assert margin == {"value": "study/best_macro_f1", "lower": "study/best_low", "upper": "study/best_high"}
+
+
+def test_runs_of_finished_trials_stay_as_they_are_when_a_study_goes_on(tmp_path: Path) -> None:
+    events = [*journal.started(), *journal.trial(0, [0.5]), *journal.trial(1, [0.25]), *journal.trial_started(2)]
+    rebuild(tmp_path, events).close()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("trial-*/events*")}
+    # trial 1 is not what it was
+    changed = [event for event in events if event.get("trial") != 1]
+    board = rebuild(tmp_path, [*changed, *journal.trial(1, [0.75])])
+    board.close()
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.glob("trial-*/events*")}
+    assert [path.parent.name[:9] for path in before if after.get(path) == before[path]] == ["trial-000"]
+    browser = Browser(tmp_path)
+    assert [browser.scalars(RUN.replace("000", n), "final/macro_f1") for n in ("000", "001")] == [
+        [(0, 0.5)],
+        [(0, 0.75)],
+    ]
+    assert browser.scalars("study", "study/best_macro_f1") == [(1, 0.5), (2, 0.75)]
+
+
+def test_a_failed_trial_that_runs_again_is_drawn_once(show: Show) -> None:
+    start = [*journal.trial_started(0), *journal.pretrained(0), *journal.folds(0, {"Bella": 0.25})]
+    failed = [*start, *journal.finished(0, None, "failed", "disk full"), {"event": "trial_retried", "trial": 0}]
+    rest = [*journal.folds(0, {"Bella": 0.25, "Clara": 0.75}), *journal.finished(0, 0.5)]
+    browser = show([*journal.started(), *failed, *rest])
+    assert browser.scalars(RUN, "finetune/macro_f1_so_far") == [(1, 0.25), (2, 0.5)]
+    assert [step for step, _ in browser.scalars(RUN, "pretrain/L")] == [1, 2]
+    assert browser.sessions()[RUN]["status"] == "STATUS_SUCCESS"
+    assert browser.scalars("study", "study/trials/failed")[-1][1] == 0
+
+
+def test_arms_and_repeats_are_told_apart_by_name_and_their_settings_are_columns(show: Show) -> None:
+    start = {**journal.started({})[0], "arms": {"short": {"pretrain.epochs": 3}, "plain": {}}}
+    first = journal.trial(0, [0.5], {"pretrain.epochs": 3}, origin="arm", arm="short")
+    again = journal.trial(1, [0.5], {"pretrain.epochs": 3}, origin="repeat", repeat_of=0, arm="short")
+    browser = show([start, *first, *again])
+    assert list(browser.sessions()) == ["trial-000 short", "trial-001 short again-000"]
+    assert set(browser.declared()) == {"pretrain.epochs"}

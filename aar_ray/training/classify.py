@@ -1,0 +1,61 @@
+"""Models that were trained before, at work: probabilities of a classifier, embeddings of an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aar_ray.config import Settings
+from aar_ray.method.classifier import Classifier, Head
+from aar_ray.method.encoder import PatchTSTEncoder
+
+BATCH = 1024
+
+
+@torch.no_grad()
+def probabilities(
+    weights: Mapping[str, Tensor], settings: Settings, windows: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Of each class for each window, by a fine-tuned classifier.
+
+    Args:
+        weights: as fine-tuning left them, of encoder and head.
+        settings: sections `patchtst` and `classifier` are read.
+        windows: [windows, axes, time], z-scored as the training windows were.
+
+    Returns:
+        [windows, classes].
+    """
+    _, axes, length = windows.shape
+    classes = weights["head.linear.bias"].shape[0]
+    model = Classifier(
+        PatchTSTEncoder(length, **dict(settings.patchtst)),
+        Head(axes, settings.patchtst.model_size, classes, **dict(settings.classifier)),
+    )
+    model.load_state_dict(dict(weights))
+    model.eval()
+    logits = torch.cat([model(part) for part in torch.as_tensor(windows).split(BATCH)])
+    return np.asarray(logits.softmax(dim=1).numpy())
+
+
+@torch.no_grad()
+def embeddings(weights: Mapping[str, Tensor], settings: Settings, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """f̃ of each window by an encoder: tokens averaged over the patches of each axis.
+
+    Args:
+        weights: of E_T.
+        settings: section `patchtst` is read.
+        windows: [windows, axes, time], z-scored.
+
+    Returns:
+        [windows, axes * model_size].
+    """
+    encoder = PatchTSTEncoder(windows.shape[-1], **dict(settings.patchtst))
+    encoder.load_state_dict(dict(weights))
+    encoder.eval()
+    tokens = [encoder(part).mean(dim=2).flatten(1) for part in torch.as_tensor(windows).split(BATCH)]
+    return np.asarray(torch.cat(tokens).numpy())
