@@ -21,13 +21,14 @@ from aar_ray.corpus.checks import check_data
 from aar_ray.report.arms import arms_table, draw_arms
 from aar_ray.report.page import write_report
 from aar_ray.report.progress import Progress
-from aar_ray.report.table import ranked_table
+from aar_ray.report.table import ranked_table, sealed_table
 from aar_ray.report.tensorboard import rebuild
 from aar_ray.search.cluster import cluster
 from aar_ray.search.engine import run_study
 from aar_ray.search.journal import Event, Journal, read_events
 from aar_ray.search.placement import DoesNotFit
 from aar_ray.search.ranking import arms, baselines, rank, write_ranking
+from aar_ray.search.unseal import ready, refuse_after_unsealing, unseal
 from aar_ray.search.warm_start import find_earlier
 from aar_ray.study_file.loader import StudyFileError, load_study, save_study
 
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         study = load_study(options.file, options.set)
+        if options.unseal:
+            return unseal_study(study, Path(options.results))
         check_data(study.data, study.protocol, study.seed)
         return run(study, Path(options.results), address=options.address, resume=options.resume)
     except (StudyFileError, DoesNotFit, ConnectionError, OSError, ValueError, RuntimeError) as error:
@@ -57,6 +60,11 @@ def run(study: Study, results: Path, *, address: str | None = None, resume: bool
     """Run a study in `results/<its name>`; returns the exit status."""
     folder = results / study.name
     journal = _open(study, folder, resume)
+    try:
+        refuse_after_unsealing(journal.events)
+    except ValueError:
+        journal.close()
+        raise
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, PLAIN_WIDTH)
@@ -97,6 +105,22 @@ def run(study: Study, results: Path, *, address: str | None = None, resume: bool
     console.print(f"tensorboard --logdir {folder / 'tensorboard'}", markup=False)
     console.print(f"report: {write_report(folder)}", markup=False)
     return 0 if (ranking["state"] == "complete").any() else 1
+
+
+def unseal_study(study: Study, results: Path) -> int:
+    """Score a finished study's models on its test animals, once; returns the exit status."""
+    folder = results / study.name
+    # before anything is written
+    ready(study, list(read_events(folder / "journal.jsonl")))
+    journal = _open(study, folder, resume=True)
+    try:
+        event = unseal(study, journal.events, journal.append)
+    finally:
+        journal.close()
+    console = Console()
+    console.print(sealed_table(event, study.simulated))
+    console.print(f"report: {write_report(folder)}", markup=False)
+    return 0
 
 
 @contextmanager
@@ -154,6 +178,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--results", metavar="DIR", default="results", help="where results go (default: results)")
     parser.add_argument("--address", metavar="ADDRESS", help="a running Ray cluster (auto, or HOST:PORT)")
+    parser.add_argument(
+        "--unseal", action="store_true", help="after the end: score winner and baselines on the test animals, once"
+    )
     parser.add_argument("--resume", action="store_true", help="insist on going on with an earlier run")
     return parser
 

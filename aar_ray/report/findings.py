@@ -113,6 +113,9 @@ def verdict(record: StudyRecord) -> list[Note]:
         notes.append(
             Note(f"The score that chose it, {winner.chosen_by:.3f}, was {off:.3f} higher: the best of many is lucky.")
         )
+    if record.unsealed is not None:
+        scores = ", ".join(f"{score['name']} {score['macro_f1']:.3f}" for score in record.unsealed["scores"])
+        notes.append(Note(f"On the sealed test animals ({', '.join(record.unsealed['animals'])}): {scores}."))
     for comparison in comparisons(record):
         kind: Literal["good", "warn", "plain"] = "plain"
         if comparison.clear:
@@ -186,6 +189,8 @@ def next_steps(record: StudyRecord, found: list[Importance]) -> list[Note]:
         steps.append("Confirm the best few on fresh seeds (confirm: {best: 3, seeds: 4}) before the winner is named.")
     elif record.seeds is None or record.seeds.freedom < 6:
         steps.append("Confirm on four seeds (confirm.seeds: 4): two say little of how a score moves from seed to seed.")
+    if record.finished and record.file.get("protocol", {}).get("sealed") and record.unsealed is None:
+        steps.append("When nothing is to be changed any more: --unseal scores the test animals, once.")
     if len(record.animals) < 6:
         steps.append("Label more animals rather than run more trials: animals, not settings, limit what can be told.")
     for name, end in _at_an_end(record):

@@ -32,7 +32,6 @@ def checklist(record: StudyRecord) -> list[Check]:
     protocol = record.file.get("protocol") or {}
     sealed = sorted({animal for fold in folds for animal in fold.get("test", ())})
     listed = protocol.get("sealed") or []
-    unsealed = [event for event in record.events if event["event"] == "unsealed"]
     provenance = record.started.get("provenance", {})
     states = [trial.state for trial in record.trials.values()]
     seeds = {trial.seed for trial in record.trials.values() if trial.seed is not None}
@@ -49,7 +48,7 @@ def checklist(record: StudyRecord) -> list[Check]:
             not protocol.get("transductive") if protocol else None,
         ),
         Check(
-            f"Untouched test animals: {', '.join(listed)}; scored {len(unsealed)} times"
+            f"Untouched test animals: {', '.join(listed)}; {'scored once' if record.unsealed else 'not scored yet'}"
             if listed
             else "Untouched test animals: none are sealed, so every score here is a validation score"
             + (f" (each repetition has a test animal of its own, {', '.join(sealed)}, not scored)" if sealed else ""),

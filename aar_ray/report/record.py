@@ -42,6 +42,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "trial_finished": {"trial": None, "state": "unfinished", "macro_f1": None, "reason": None},
     "baseline_finished": {"name": "", "macro_f1": None, "seconds": 0.0, "folds": []},
     "study_finished": {"stopped_by": "unknown"},
+    "unsealed": {"at": None, "commit": None, "changed": None, "animals": [], "scores": []},
 }
 """Fields that are read of each event, with what stands for one that a journal of another version lacks."""
 
@@ -90,6 +91,11 @@ class StudyRecord:
             elif event["event"] == "study_started":
                 last = None
         return last
+
+    @property
+    def unsealed(self) -> Event | None:
+        """The scores on the test animals, if they were taken."""
+        return next((event for event in self.events if event["event"] == "unsealed"), None)
 
     @cached_property
     def trials(self) -> dict[int, TrialRecord]:

@@ -48,7 +48,8 @@ class StudyRun:
     def __init__(self, folder: Path) -> None:
         self.writer = SummaryWriter(str(folder))
         self.writer.add_custom_scalars(LAYOUT)
-        self._states: Counter[str] = Counter()
+        self._ended: dict[int, str] = {}
+        self._seen: set[str] = set()
         self._rungs: Counter[int] = Counter()
         self._scores: dict[int, dict[str, float]] = {}
         self._counts: Counter[str] = Counter()
@@ -75,8 +76,8 @@ class StudyRun:
                 scores = self._scores.setdefault(event["trial"], {})
                 scores[event["fold"]] = event["result"]["macro_f1"]
                 self._rungs[len(scores)] += 1
-            case "trial_retried":
-                self._states["failed"] -= 1
+            case "trial_retried" | "trial_promoted":
+                self._ended.pop(event["trial"], None)
             case "trial_finished":
                 self._last = now
                 self._trial_finished(event, at)
@@ -90,14 +91,15 @@ class StudyRun:
             self._busy += event["seconds"]
 
     def _trial_finished(self, event: Event, at: float | None) -> None:
-        self._states[event["state"]] += 1
+        self._ended[event["trial"]] = event["state"]
+        self._seen.add(event["state"])
         if event["state"] == "complete" and event["macro_f1"] is not None:
             found = t_interval(list(self._scores.get(event["trial"], {}).values()))
             if self._best is None or event["macro_f1"] > self._best.mean:
                 self._best = Interval(event["macro_f1"], *found[1:])
-        step = self._states.total()
+        step, states = len(self._ended), Counter(self._ended.values())
         values: dict[str, float] = {"trials_finished": step}
-        values |= {f"trials/{state}": count for state, count in self._states.items()}
+        values |= {f"trials/{state}": states[state] for state in sorted(self._seen)}
         values |= {f"rungs/{folds}": count for folds, count in self._rungs.items()}
         for what in ("encoders", "folds"):
             if self._counts[what]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -57,6 +58,18 @@ def ranked_table(ranking: pd.DataFrame, baselines: pd.DataFrame, simulated: bool
     table.add_section()
     for baseline in baselines.to_dict("records"):
         table.add_row("", baseline["name"], *_score(baseline), *[""] * len(searched), _time(baseline["seconds"]))
+    return table
+
+
+def sealed_table(event: Mapping[str, Any], simulated: bool) -> Table:
+    """What an `unsealed` event says: each model's macro-F1 on the test animals."""
+    title = f"Sealed test on {', '.join(event['animals'])}: macro-F1"
+    table = Table(title=f"SIMULATED animals: {title}" if simulated else title, box=box.SIMPLE_HEAD, show_edge=False)
+    for head in ("model", "F1", *event["animals"], "classifiers"):
+        table.add_column(head, justify="left" if head == "model" else "right", overflow="fold")
+    for score in event["scores"]:
+        animals = (f"{score['by_animal'][name]:.3f}" if name in score["by_animal"] else "" for name in event["animals"])
+        table.add_row(score["name"], f"{score['macro_f1']:.3f}", *animals, str(score["models"]))
     return table
 
 

@@ -75,6 +75,7 @@ class _Run:
     folder: Path
     writer: SummaryWriter | None
     """None where an earlier start has drawn the whole trial."""
+    ended: bool = False
     epochs: set[int] = field(default_factory=set)
     folds: dict[str, Event] = field(default_factory=dict)
 
@@ -119,8 +120,8 @@ class StudyBoard:
                 self._pretrain_epoch(event)
             case "fold_finished":
                 self._fold_finished(event)
-            case "trial_retried":
-                self._trial_retried(event)
+            case "trial_retried" | "trial_promoted":
+                self._trial_goes_on(event)
             case "trial_finished":
                 self._trial_finished(event)
             case "baseline_finished":
@@ -188,9 +189,11 @@ class StudyBoard:
         self._scalar(run.writer, "finetune/macro_f1_so_far", _mean(run.results, "macro_f1"), len(run.folds))
         self._flush(run.writer)
 
-    def _trial_retried(self, event: Event) -> None:
-        """A failed trial runs again: its run is drawn anew up to where it failed."""
+    def _trial_goes_on(self, event: Event) -> None:
+        """A trial that had failed or been stopped runs on: its run is drawn anew up to there, without an end."""
         number = event["trial"]
+        if not self._runs[number].ended:
+            return
         self._remove(self._runs.pop(number))
         for one in self._of_trial(number):
             match one["event"]:
@@ -203,6 +206,7 @@ class StudyBoard:
 
     def _trial_finished(self, event: Event) -> None:
         run, state = self._runs[event["trial"]], event["state"]
+        run.ended = True
         if run.writer is None:
             return
         if event["macro_f1"] is not None:

@@ -21,6 +21,7 @@ One event a line, as JSON. A line that a kill has torn is dropped when the study
 - `baseline_finished`: name, macro_f1, seconds, folds
 - `study_stopped`: reason (it could not go on)
 - `study_finished`: stopped_by
+- `unsealed`: commit, changed, animals, scores (of each model: name, macro_f1, by_animal, models, confusion)
 """
 
 from __future__ import annotations

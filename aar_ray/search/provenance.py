@@ -25,7 +25,7 @@ def provenance(cluster: Mapping[str, float], nodes: int) -> dict[str, Any]:
         cluster: its resources, as Ray names them.
         nodes: machines that are alive.
     """
-    commit, changed = _commit(Path(aar_ray.__file__).parent)
+    commit, changed = commit_of_code()
     counted = {name: cluster[name] for name in COUNTED if name in cluster}
     if "memory" in counted:
         counted["memory"] = round(counted["memory"] / 2**30, 1)
@@ -49,8 +49,9 @@ def source_files(artifact: Path) -> list[dict[str, Any]]:
     return [{"name": source["name"], "files": source["files"]} for source in made_from["sources"]]
 
 
-def _commit(folder: Path) -> tuple[str | None, bool | None]:
+def commit_of_code() -> tuple[str | None, bool | None]:
     """Commit of the repository that holds the package, and whether the package differs from it; None outside of one."""
+    folder = Path(aar_ray.__file__).parent
     try:
         head, status = (
             subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True).stdout

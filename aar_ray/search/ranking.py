@@ -215,7 +215,7 @@ def trial_records(events: Iterable[Event]) -> dict[int, TrialRecord]:
                 trials[event["trial"]].folds[event["fold"]] = event
             case "trial_finished":
                 trials[event["trial"]].finished = event
-            case "trial_retried":
+            case "trial_retried" | "trial_promoted":
                 trials[event["trial"]].finished = {}
     return dict(sorted(trials.items()))
 

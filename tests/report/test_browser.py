@@ -97,7 +97,8 @@ def test_the_hparams_table_has_a_row_a_trial_with_settings_scores_and_status(
 
 def test_scalars_show_the_losses_of_every_run(board: str, page: Page, screenshots: Path) -> None:
     page.goto(f"{board}#scalars&tagFilter=pretrain%2FL_C")
-    expect(page.get_by_text("tag: pretrain/L_C").filter(visible=True).first).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("Tags matching").first).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("pretrain/L_C", exact=True).filter(visible=True).first).to_be_visible(timeout=PATIENCE)
     for number in range(5):
         expect(page.get_by_text(f"trial-00{number} λ").filter(visible=True).first).to_be_visible()
     page.screenshot(path=screenshots / "scalars.png")
@@ -112,7 +113,7 @@ def test_images_show_confusion_matrices(board: str, page: Page, screenshots: Pat
 
 def test_the_projector_shows_validation_windows(board: str, page: Page, screenshots: Path) -> None:
     page.goto(f"{board}#projector")
-    frame = page.frame_locator("iframe")
+    frame = page.frame_locator("iframe").frame_locator("iframe")
     points = frame.locator(".numDataPoints", has_text=re.compile(rf"^\s*{3 * WINDOWS}\s*$"))
     expect(points.first).to_be_attached(timeout=PATIENCE)
     expect(frame.get_by_text("validation windows, encoder of trial").first).to_be_attached()

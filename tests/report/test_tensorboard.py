@@ -353,15 +353,16 @@ def test_runs_of_finished_trials_stay_as_they_are_when_a_study_goes_on(tmp_path:
     assert browser.scalars("study", "study/best_macro_f1") == [(1, 0.5), (2, 0.75)]
 
 
-def test_a_failed_trial_that_runs_again_is_drawn_once(show: Show) -> None:
+@pytest.mark.parametrize(("state", "on"), [("failed", "trial_retried"), ("stopped", "trial_promoted")])
+def test_a_trial_that_runs_on_after_its_end_is_drawn_once(show: Show, state: str, on: str) -> None:
     start = [*journal.trial_started(0), *journal.pretrained(0), *journal.folds(0, {"Bella": 0.25})]
-    failed = [*start, *journal.finished(0, None, "failed", "disk full"), {"event": "trial_retried", "trial": 0}]
+    failed = [*start, *journal.finished(0, None, state, "disk full"), {"event": on, "trial": 0, "folds": 2}]
     rest = [*journal.folds(0, {"Bella": 0.25, "Clara": 0.75}), *journal.finished(0, 0.5)]
     browser = show([*journal.started(), *failed, *rest])
     assert browser.scalars(RUN, "finetune/macro_f1_so_far") == [(1, 0.25), (2, 0.5)]
     assert [step for step, _ in browser.scalars(RUN, "pretrain/L")] == [1, 2]
     assert browser.sessions()[RUN]["status"] == "STATUS_SUCCESS"
-    assert browser.scalars("study", "study/trials/failed")[-1][1] == 0
+    assert browser.scalars("study", f"study/trials/{state}")[-1][1] == 0
 
 
 def test_arms_and_repeats_are_told_apart_by_name_and_their_settings_are_columns(show: Show) -> None:

@@ -1,0 +1,207 @@
+"""The sealed test: once, after the end of a study, its models are scored on animals that no part of it has seen.
+
+Runs without Ray: the sealed recordings are read here, and the models that the study kept are put to work on them; only
+the random forest, of which no study keeps a model, is trained again on each fold's training animals.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+
+from aar_ray.config import Study, settings_from
+from aar_ray.corpus.checks import labelled_parts
+from aar_ray.corpus.harvest import harvest
+from aar_ray.corpus.labelled import LabelledWindows, normalised_for, read_labelled
+from aar_ray.corpus.splits import Fold
+from aar_ray.corpus.stretches import Findings
+from aar_ray.method.scores import confusion_matrix, scores
+from aar_ray.search.evidence import report_winner
+from aar_ray.search.journal import Event
+from aar_ray.search.provenance import commit_of_code
+from aar_ray.search.ranking import scored_settings, trial_records
+from aar_ray.store import Store
+from aar_ray.training.classify import probabilities
+from aar_ray.training.forest import forest_scores
+
+Emit = Callable[..., Event]
+
+
+class Refused(ValueError):
+    """A study that cannot be unsealed, or has been."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is scored: fold by fold, the key of a kept classifier; None is trained here."""
+
+    name: str
+    keys: tuple[tuple[Fold, str | None], ...]
+
+
+def unseal(study: Study, events: Sequence[Event], emit: Emit) -> Event:
+    """Score winner, trial 0, scratch and random forest on the test animals, and record it; returns the event.
+
+    Nothing sealed is opened before all that is needed is found to be there.
+
+    Args:
+        study: as its file says.
+        events: of its journal.
+        emit: writes an event into the journal.
+
+    Raises:
+        Refused: unsealed before, not finished, without test animals, or models are gone from the store.
+    """
+    store = Store(study.store)
+    started = ready(study, events)
+    folds = [
+        Fold(fold["name"], *(tuple(fold[side]) for side in ("train", "validation", "test")))
+        for fold in started["folds"]
+    ]
+    models = _models(events, {fold.name: fold for fold in folds})
+    _all_kept(store, models, started)
+    labelled = read_labelled(store.root / "labelled" / started["labelled"]["key"], started["classes"])
+    everything = _with_sealed(study, labelled, sorted({animal for fold in folds for animal in fold.test}))
+    scored = [_scored(model, everything, study, store) for model in models]
+    commit, changed = commit_of_code()
+    animals = sorted({animal for fold in folds for animal in fold.test})
+    return emit("unsealed", commit=commit, changed=changed, animals=animals, scores=scored)
+
+
+def refuse_after_unsealing(events: Sequence[Event]) -> None:
+    """A study whose test animals were scored must not go on: it would be tuned on them.
+
+    Raises:
+        Refused: it was unsealed.
+    """
+    for event in events:
+        if event["event"] == "unsealed":
+            commit = event["commit"] or "unknown"
+            raise Refused(
+                f"the test animals of this study ({', '.join(event['animals'])}) were scored on {event['at'][:19]} at "
+                f"commit {commit[:10]}; a test is made once, its scores stand in the journal and in the report"
+            )
+
+
+def ready(study: Study, events: Sequence[Event]) -> Event:
+    """The start of a finished study that has test animals and that nobody has unsealed.
+
+    Raises:
+        Refused: it is none.
+    """
+    if study.protocol.split == "leave_one_subject_out" and not study.protocol.sealed:
+        raise Refused("the study has no test animals: protocol.sealed names none, so there is nothing to unseal")
+    refuse_after_unsealing(events)
+    kinds = [event["event"] for event in events]
+    if "study_finished" not in kinds:
+        raise Refused("a study is unsealed after its end, and this one is not finished; run it to its end first")
+    return next(event for event in reversed(events) if event["event"] == "study_started")
+
+
+def _models(events: Sequence[Event], folds: Mapping[str, Fold]) -> list[Model]:
+    """Winner and trial 0 with all their seeds, each scratch baseline, and the random forest."""
+    trials = trial_records(events)
+    winner = report_winner(scored_settings(trials))
+    if winner is None:
+        raise Refused("no trial of the study is complete, so there is no winner to score")
+    models = []
+    for name, number in {"winner": winner.number, "trial 0": 0}.items():
+        runs = [trial for n, trial in trials.items() if number in (n, trial.repeat_of) and trial.state == "complete"]
+        keys = tuple((folds[fold["fold"]], fold["key"]) for run in runs for fold in run.folds.values())
+        if keys:
+            models.append(Model(f"{name} (trial {number})" if name == "winner" else name, keys))
+    for event in {event["name"]: event for event in events if event["event"] == "baseline_finished"}.values():
+        if event["name"].startswith("scratch"):
+            models.append(Model(event["name"], tuple((folds[fold["fold"]], fold["key"]) for fold in event["folds"])))
+    return [*models, Model("random forest", tuple((fold, None) for fold in folds.values()))]
+
+
+def _all_kept(store: Store, models: Sequence[Model], started: Event) -> None:
+    gone = sorted(
+        f"{model.name}, fold {fold.name}"
+        for model in models
+        for fold, key in model.keys
+        if key is not None and not (store.root / "finetune" / key / "model.safetensors").is_file()
+    )
+    if store.find("labelled", started["labelled"]["key"]) is None:
+        gone.append("the labelled windows")
+    if gone:
+        raise Refused(
+            f"the store {store.root} must hold what the study made, it lacks {'; '.join(gone)}; "
+            "run the study again, which makes what is missing, and nothing else"
+        )
+
+
+def _with_sealed(study: Study, labelled: LabelledWindows, animals: Sequence[str]) -> LabelledWindows:
+    """The labelled windows with those of the test animals that they leave out, which are read now."""
+    absent = sorted(set(animals) - {str(name) for name in labelled.subjects})
+    if not absent:
+        return labelled
+    # what was open is sealed now, and the other way round
+    opened = study.protocol.model_copy(update={"sealed": tuple(sorted({str(name) for name in labelled.subjects}))})
+    found = [
+        piece
+        for part in labelled_parts(study.model_copy(update={"protocol": opened}))
+        for piece in harvest(part, study.data, Findings())
+    ]
+    if not found:
+        raise Refused(f"the recordings of {', '.join(absent)} hold no window, so there is nothing to score")
+    windows = np.concatenate([piece.windows for piece in found])
+    columns = {
+        name: np.array([value for piece in found for value in getattr(piece, name)], dtype=object)
+        for name in ("subjects", "recordings", "behaviours")
+    }
+    known = np.isin(columns["behaviours"].astype(str), labelled.classes) & np.isin(
+        columns["subjects"].astype(str), absent
+    )
+    codes = np.array([labelled.classes.index(name) for name in columns["behaviours"][known]], dtype=np.int64)
+    return LabelledWindows(
+        windows=np.concatenate([labelled.windows, windows[known]]),
+        labels=np.concatenate([labelled.labels, codes]),
+        classes=labelled.classes,
+        subjects=np.concatenate([labelled.subjects, columns["subjects"][known]]),
+        recordings=np.concatenate([labelled.recordings, columns["recordings"][known]]),
+        starts=np.concatenate([labelled.starts, np.concatenate([piece.starts for piece in found])[known]]),
+    )
+
+
+def _scored(model: Model, everything: LabelledWindows, study: Study, store: Store) -> dict[str, Any]:
+    """Macro-F1 of each test animal, mean over the model's folds and seeds."""
+    by_animal: dict[str, list[float]] = {}
+    confusion = np.zeros((len(everything.classes),) * 2, dtype=np.int64)
+    for fold, key in model.keys:
+        for animal, table in _confusions(fold, key, everything, study, store):
+            by_animal.setdefault(animal, []).append(scores(table, everything.classes)["macro_f1"])
+            confusion += table
+    means = {animal: float(np.mean(values)) for animal, values in sorted(by_animal.items())}
+    return {
+        "name": model.name,
+        "macro_f1": float(np.mean(list(means.values()))),
+        "by_animal": means,
+        "models": len(model.keys),
+        "confusion": confusion.tolist(),
+    }
+
+
+def _confusions(
+    fold: Fold, key: str | None, everything: LabelledWindows, study: Study, store: Store
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Confusion matrix of each test animal of a fold, under the classifier of that fold."""
+    for animal in fold.test:
+        # in place of the validation animals: statistics of the z-score are those of the training animals
+        tested = Fold(fold.name, fold.train, (animal,), ())
+        if key is None:
+            train, test = everything.of(fold.train), everything.of((animal,))
+            yield animal, np.asarray(forest_scores(train, test, seed=study.seed)["confusion"])
+            continue
+        folder = store.root / "finetune" / key
+        settings = settings_from(json.loads((folder / "result.json").read_text())["applied"])
+        _, test = normalised_for(everything, tested, settings.normalise.scope)
+        weights = safetensors.torch.load_file(folder / "model.safetensors")
+        predicted = probabilities(weights, settings, test.windows).argmax(axis=1)
+        yield animal, confusion_matrix(test.labels, predicted, len(everything.classes))

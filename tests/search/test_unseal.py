@@ -1,0 +1,126 @@
+"""The sealed test on a store and a journal as a study leaves them, with models of random weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import fake_journal as journal
+import numpy as np
+import pytest
+import safetensors.torch
+from small_study import small_study
+
+from aar_ray.config import Study, dotted
+from aar_ray.corpus.checks import labelled_parts
+from aar_ray.corpus.files import window_table, write_windows
+from aar_ray.corpus.harvest import harvest
+from aar_ray.corpus.stretches import Findings
+from aar_ray.method.classifier import Classifier, Head
+from aar_ray.method.encoder import PatchTSTEncoder
+from aar_ray.search.unseal import Refused, unseal
+from aar_ray.seeds import drawing_from
+from aar_ray.store import MADE_FROM
+
+SEALED = "goats-4"
+OPEN = ("goats-1", "goats-2", "goats-3", "goats-5")
+KEY = "l" * 20
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    protocol = {"split": "leave_one_subject_out", "sealed": [SEALED]}
+    return small_study(protocol=protocol, store=str(tmp_path))
+
+
+@pytest.fixture
+def events(study: Study, tmp_path: Path) -> list[journal.Event]:
+    """Two trials, trial 1 the better one, a scratch baseline, and everything that they made."""
+    start = journal.started(animals=OPEN)[0]
+    for fold in start["folds"]:
+        fold["test"] = [SEALED]
+    start |= {"labelled": {"key": KEY}, "classes": write_labelled(study, tmp_path / "labelled" / KEY)}
+    found = [start]
+    for number in (0, 1):
+        found += [*journal.trial_started(number), *journal.pretrained(number)]
+        found += journal.folds(number, dict.fromkeys(OPEN, 0.4 + 0.1 * number))
+        found += journal.finished(number, 0.4 + 0.1 * number)
+    scratch = journal.baseline("scratch, winner", [0.3] * 3)[0]
+    scratch["folds"] = [
+        {"fold": name, "validation": [name], "key": f"s{name}", "result": journal.result(0.3)} for name in OPEN
+    ]
+    found += [scratch, *journal.study_finished()]
+    for key in (f"{kind}{name}" for kind in "01s" for name in OPEN):
+        write_model(study, tmp_path / "finetune" / key, len(start["classes"]))
+    return found
+
+
+def write_labelled(study: Study, folder: Path) -> list[str]:
+    """The windows of the open goats, as the corpus writes them; returns their behaviours."""
+    pieces = [piece for part in labelled_parts(study) for piece in harvest(part, study.data, Findings())]
+    windows = np.concatenate([piece.windows for piece in pieces]).astype(np.float32)
+    columns: dict[str, list[Any]] = {
+        name: [value for piece in pieces for value in getattr(piece, f"{name}s")]
+        for name in ("subject", "recording", "start", "behaviour")
+    }
+    assert set(columns["subject"]) == set(OPEN)
+    folder.mkdir(parents=True)
+    (folder / MADE_FROM).write_text("{}")
+    names = {"source": ["goats"] * len(windows), **columns}
+    table = window_table(windows, names, np.array(columns["start"]))
+    write_windows(folder / "windows-00000.parquet", table, windows.shape[-1], {"unit": "g"})
+    return sorted(set(columns["behaviour"]))
+
+
+def write_model(study: Study, folder: Path, classes: int) -> None:
+    settings = study.reference()
+    patchtst, classifier = dict(settings.patchtst), dict(settings.classifier)
+    with drawing_from(0, "test", "unseal", folder.name):
+        encoder = PatchTSTEncoder(study.data.window_samples, **patchtst)
+        model = Classifier(encoder, Head(3, settings.patchtst.model_size, classes, **classifier))
+    folder.mkdir(parents=True)
+    safetensors.torch.save_file(model.state_dict(), folder / "model.safetensors")
+    (folder / "result.json").write_text(json.dumps({"applied": dotted(settings)}))
+
+
+def emitted(events: list[journal.Event]) -> Any:
+    def emit(event: str, **fields: Any) -> journal.Event:
+        events.append({"event": event, "at": journal.noon(59), **fields})
+        return events[-1]
+
+    return emit
+
+
+def test_winner_trial_0_scratch_and_forest_are_scored_on_the_sealed_animal_alone(
+    study: Study, events: list[journal.Event]
+) -> None:
+    event = unseal(study, events, emitted(events))
+    names = [score["name"] for score in event["scores"]]
+    assert names == ["winner (trial 1)", "trial 0", "scratch, winner", "random forest"]
+    assert event["animals"] == [SEALED]
+    for score in event["scores"]:
+        assert (set(score["by_animal"]), score["models"]) == ({SEALED}, 4)
+        # 5 minutes in windows of 2 s, seen by the classifier of each fold
+        assert np.sum(score["confusion"]) == 4 * 150
+        assert score["macro_f1"] == score["by_animal"][SEALED]
+    # the forest has learnt, weights that were drawn at random have not
+    scores = [score["macro_f1"] for score in event["scores"]]
+    assert scores[-1] > 0.4 > max(scores[:-1])
+
+
+def test_a_second_time_is_refused_with_date_and_animals(study: Study, events: list[journal.Event]) -> None:
+    unseal(study, events, emitted(events))
+    with pytest.raises(Refused, match=rf"\({SEALED}\) were scored on 2025-06-01T12:59:00"):
+        unseal(study, events, emitted(events))
+    assert [event["event"] for event in events].count("unsealed") == 1
+
+
+def test_an_unfinished_study_and_one_whose_models_are_gone_are_refused(
+    study: Study, events: list[journal.Event], tmp_path: Path
+) -> None:
+    with pytest.raises(Refused, match="this one is not finished"):
+        unseal(study, events[:-1], emitted([]))
+    (tmp_path / "finetune" / "1goats-2" / "model.safetensors").unlink()
+    with pytest.raises(Refused, match=r"lacks winner \(trial 1\), fold goats-2"):
+        unseal(study, events, emitted([]))
