@@ -559,9 +559,11 @@ class Budget(Part):
     """When a study ends."""
 
     trials: int | None = Field(default=None, ge=1)
-    """Settings to try: must be given for a search. Arms say themselves how many trials they are."""
+    """Settings to try. A search needs one of the three; arms say themselves how many trials they are."""
     hours: float | None = Field(default=None, gt=0)
-    """No trial is begun later than this after the start."""
+    """No trial is begun when all starts of the study together have taken so long."""
+    accelerator_hours: float | None = Field(default=None, gt=0)
+    """No trial is begun when accelerators have worked so long for the study; one that is shared counts by its share."""
     patience: int | None = Field(default=None, ge=3)
     """Of a search: it ends earlier where so many more trials like the last ones are not expected to raise the best
     macro-F1 by `least_gain`. It never does if not given."""
@@ -668,11 +670,15 @@ class Study(Part):
         return tuple(self.search) or tuple(dict.fromkeys(name for arm in self.arms.values() for name in arm))
 
     @property
-    def planned_trials(self) -> int:
-        """Trials of the whole study: each arm with each seed, or those of the search and of its confirmation."""
+    def planned_trials(self) -> int | None:
+        """Trials of the whole study: each arm with each seed, or those of the search and of its confirmation.
+
+        None where only time ends the search.
+        """
         if self.arms:
             return len(self.arms) * self.seeds
-        assert self.budget.trials is not None
+        if self.budget.trials is None:
+            return None
         return self.budget.trials + min(self.confirm.best, self.budget.trials) * self.confirm.seeds
 
     def reference(self) -> Settings:
@@ -727,8 +733,9 @@ class Study(Part):
         changed = {name for name in defaults if getattr(self, name) != defaults[name].default}
         if not self.search and not self.arms:
             raise _misplaced(("search",), "must be given, or arms to compare")
-        if self.search and self.budget.trials is None:
-            raise _misplaced(("budget", "trials"), "must be given for a search")
+        budget = self.budget
+        if self.search and budget.trials is budget.hours is budget.accelerator_hours is None:
+            raise _misplaced(("budget", "trials"), "must be given for a search, or hours or accelerator_hours")
         if self.search:
             for name in sorted(changed & {"arms", "seeds"}):
                 raise _misplaced((name,), "goes with arms, and this study searches; leave one of the two out")

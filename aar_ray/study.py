@@ -23,13 +23,20 @@ from aar_ray.report.page import write_report
 from aar_ray.report.progress import Progress
 from aar_ray.report.table import ranked_table, sealed_table
 from aar_ray.report.tensorboard import rebuild
+from aar_ray.search.budget import check_budget
 from aar_ray.search.cluster import cluster
 from aar_ray.search.engine import run_study
-from aar_ray.search.journal import Event, Journal, read_events
+from aar_ray.search.garbage import remember
+from aar_ray.search.journal import Event, Journal, has_begun, read_events
 from aar_ray.search.placement import DoesNotFit
+from aar_ray.search.plan import make_plan, plan_lines
+from aar_ray.search.precision import settle_precision
+from aar_ray.search.prepared import prepare
 from aar_ray.search.ranking import arms, baselines, rank, write_ranking
+from aar_ray.search.rerun import rerun_trial
 from aar_ray.search.unseal import ready, refuse_after_unsealing, unseal
 from aar_ray.search.warm_start import find_earlier
+from aar_ray.store import Store
 from aar_ray.study_file.loader import StudyFileError, load_study, save_study
 
 INTERRUPTED = 130
@@ -47,7 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.unseal:
             return unseal_study(study, Path(options.results))
         check_data(study.data, study.protocol, study.seed)
-        return run(study, Path(options.results), address=options.address, resume=options.resume)
+        results = Path(options.results)
+        if options.plan:
+            return plan(study, results, address=options.address)
+        if options.trial is not None:
+            return again(study, results, options.trial, address=options.address)
+        return run(study, results, address=options.address, resume=options.resume, retry_failed=options.retry_failed)
     except (StudyFileError, DoesNotFit, ConnectionError, OSError, ValueError, RuntimeError) as error:
         errors.print(str(error), markup=False)
         return 1
@@ -56,18 +68,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def run(study: Study, results: Path, *, address: str | None = None, resume: bool = False) -> int:
+def run(
+    study: Study, results: Path, *, address: str | None = None, resume: bool = False, retry_failed: bool = False
+) -> int:
     """Run a study in `results/<its name>`; returns the exit status."""
     folder = results / study.name
-    journal = _open(study, folder, resume)
+    journal = _open(study, folder, resume or retry_failed)
     try:
         refuse_after_unsealing(journal.events)
     except ValueError:
         journal.close()
         raise
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, PLAIN_WIDTH)
+    console = _console()
     try:
         board = rebuild(folder / "tensorboard", journal.events, Path(study.store))
         try:
@@ -76,21 +88,23 @@ def run(study: Study, results: Path, *, address: str | None = None, resume: bool
                 cluster(study.resources, address) as placement,
                 _terminated_as_interrupted(),
             ):
+                check_budget(study.budget, placement)
                 progress.recall(journal.events)
 
                 def observe(event: Event) -> None:
                     board.observe(event)
                     progress.observe(event)
 
-                finished = run_study(study, placement, journal, observe, progress.stage)
+                finished = run_study(study, placement, journal, observe, progress.stage, retry_failed=retry_failed)
         finally:
             board.close()
-            if journal.events:
+            if has_begun(journal.events):
                 write_ranking(rank(journal.events), folder / "ranking.csv")
             else:
                 # nothing was begun: nothing stays that a corrected study file would meet
                 shutil.rmtree(folder / "tensorboard", ignore_errors=True)
-                (folder / "study.yaml").unlink(missing_ok=True)
+                if not journal.events:
+                    (folder / "study.yaml").unlink(missing_ok=True)
     finally:
         journal.close()
     if not finished:
@@ -123,6 +137,53 @@ def unseal_study(study: Study, results: Path) -> int:
     return 0
 
 
+def plan(study: Study, results: Path, *, address: str | None = None) -> int:
+    """Say what a study would do and cost, and write it into its journal; returns the exit status."""
+    journal = _open(study, results / study.name, resume=False)
+    console = _console()
+    try:
+        with Progress(console, study.planned_trials) as progress, cluster(study.resources, address) as placement:
+            check_budget(study.budget, placement)
+            progress.stage("building the corpus")
+            store = Store(study.store)
+            remember(store, journal.path)
+            study = settle_precision(study, placement, progress.stage)
+            fields = make_plan(prepare(study, placement, store), journal.events, store, progress.stage)
+        journal.append("planned", **fields)
+    finally:
+        if not journal.events:
+            (results / study.name / "study.yaml").unlink(missing_ok=True)
+        journal.close()
+    for line in plan_lines(fields, study.name):
+        console.print(line, markup=False, highlight=False)
+    return 0
+
+
+def again(study: Study, results: Path, number: int, *, address: str | None = None) -> int:
+    """Run one trial again and say whether it came to the same; returns the exit status, 0 where it did."""
+    journal = _open(study, results / study.name, resume=True)
+    console = _console()
+    try:
+        with Progress(console, 1) as progress, cluster(study.resources, address) as placement:
+            differences = rerun_trial(study, placement, journal.events, number, progress.stage)
+    finally:
+        journal.close()
+    for line in differences:
+        console.print(line, markup=False, highlight=False)
+    if differences:
+        console.print(f"trial {number} differs from its first run in {len(differences)} values")
+        return 1
+    console.print(f"trial {number} is equal to its first run, to the bit")
+    return 0
+
+
+def _console() -> Console:
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, PLAIN_WIDTH)
+    return console
+
+
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
     """SIGTERM would save nothing; as SIGINT it lets Ray Tune stop its trials.
@@ -139,12 +200,15 @@ def _terminated_as_interrupted() -> Iterator[None]:
 def _open(study: Study, folder: Path, resume: bool) -> Journal:
     """The study's journal, once it is certain that it is this study's."""
     before = folder / "study.yaml"
-    if resume and not any(read_events(folder / "journal.jsonl")):
-        raise ValueError(f"--resume goes on with an earlier run, there is none in {folder}; leave --resume out")
+    if resume and not has_begun(read_events(folder / "journal.jsonl")):
+        raise ValueError(
+            "--resume, --retry-failed and --trial go on with an earlier run, and there is none in "
+            f"{folder}; leave them out"
+        )
     journal = Journal(folder / "journal.jsonl")
     try:
-        # a start that failed before its first event binds nobody
-        if journal.events and before.is_file():
+        # a plan, and a start that failed before its first event, bind nobody
+        if has_begun(journal.events) and before.is_file():
             _same_study(study, load_study(before), folder)
         find_earlier(study, folder.parent, journal.events)
         save_study(study, before)
@@ -182,6 +246,10 @@ def _parser() -> argparse.ArgumentParser:
         "--unseal", action="store_true", help="after the end: score winner and baselines on the test animals, once"
     )
     parser.add_argument("--resume", action="store_true", help="insist on going on with an earlier run")
+    parser.add_argument("--retry-failed", action="store_true", help="go on, and run again what failed")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--plan", action="store_true", help="only say what the study would do and cost")
+    instead.add_argument("--trial", metavar="N", type=int, help="only run trial N again and compare")
     return parser
 
 

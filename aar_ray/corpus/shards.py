@@ -151,11 +151,17 @@ def _build(stage: str, parts: tuple[Part, ...], study: Study, store: Store, say:
     key = stage_key(stage, VERSION, made_from)
     cached = store.find(stage, key) is not None
     if not cached:
-        with store.publish(stage, key, made_from) as folder, _said_of(store):
-            summary = _write(parts, seen, study, folder, _about(made_from, key), say)
-            (folder / SUMMARY).write_text(json.dumps(summary.plain(), indent=1))
-            sketches = {name: {n: sorted(one) for n, one in own.items()} for name, own in summary.sketches.items()}
-            (folder / SKETCHES).write_text(json.dumps(sketches))
+        # of several studies that start at once, one builds it and the others wait
+        with store.alone(stage, key):
+            cached = store.find(stage, key) is not None
+            if not cached:
+                with store.publish(stage, key, made_from) as folder, _said_of(store):
+                    summary = _write(parts, seen, study, folder, _about(made_from, key), say)
+                    (folder / SUMMARY).write_text(json.dumps(summary.plain(), indent=1))
+                    sketches = {
+                        name: {n: sorted(one) for n, one in own.items()} for name, own in summary.sketches.items()
+                    }
+                    (folder / SKETCHES).write_text(json.dumps(sketches))
     folder = store.root / stage / key
     found = json.loads((folder / SUMMARY).read_text())
     windows = sum(source["windows"] for source in found.values())

@@ -24,11 +24,11 @@ class Progress:
     Args:
         console: on a terminal it gets the live view, with failures and baselines as lines above; elsewhere a line for
             each stage, each trial that starts or ends, and each baseline.
-        trials: budget of the study.
+        trials: budget of the study; None where only time ends it.
         clock: seconds from any start.
     """
 
-    def __init__(self, console: Console, trials: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, console: Console, trials: int | None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._trials = trials
         self._clock = clock
@@ -114,6 +114,9 @@ class Progress:
             case "trial_started":
                 self._names[event["trial"]] = run_name(event["trial"], event["settings"])
                 self._running.add(event["trial"])
+            case "trial_retried":
+                self._ended.pop(event["trial"], None)
+                self._running.add(event["trial"])
             case "trial_finished":
                 self._running.discard(event["trial"])
                 self._ended[event["trial"]] = event["state"]
@@ -124,7 +127,8 @@ class Progress:
 
     def _done(self) -> str:
         failed = list(self._ended.values()).count("failed")
-        return f"{len(self._ended)} of {self._trials} done" + (f", {failed} failed" if failed else "")
+        of = "" if self._trials is None else f" of {self._trials}"
+        return f"{len(self._ended)}{of} done" + (f", {failed} failed" if failed else "")
 
     def _best_so_far(self) -> str:
         return "" if self._best is None else f"macro-F1 {self._best[0]:.3f} (trial {self._best[1]})"
@@ -132,7 +136,7 @@ class Progress:
     def _left(self) -> str:
         """Time left, if the trials to come take as long as those of this start did, as many at once."""
         ended = len(self._ended) - self._recalled
-        if self._first_trial is None or ended == 0 or len(self._ended) >= self._trials:
+        if self._trials is None or self._first_trial is None or ended == 0 or len(self._ended) >= self._trials:
             return ""
         each = (self._clock() - self._first_trial) / ended
         return f"about {duration(each * (self._trials - len(self._ended)))} left"

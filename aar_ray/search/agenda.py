@@ -109,7 +109,7 @@ class Agenda:
     def _next_arm(self, known: Sequence[Known]) -> Proposal | End:
         """Arms by turns, so that an interrupted comparison has every arm as often as the others."""
         arms = list(self.study.arms)
-        if len(known) >= self.study.planned_trials:
+        if len(known) >= len(arms) * self.study.seeds:
             return End(f"{len(arms)} arms with {self.study.seeds} seeds each")
         repeat, number = divmod(len(known), len(arms))
         values = dotted(self.study.arm(arms[number]))

@@ -15,27 +15,24 @@ from typing import Any
 import ray
 from ray import tune
 
-from aar_ray.config import Resources, Settings, Study, dotted, settings_from
-from aar_ray.corpus.labelled import LabelledWindows
-from aar_ray.corpus.shards import Corpus, build_corpus, build_labelled
-from aar_ray.corpus.splits import Fold, make_folds, split_warnings
+from aar_ray.config import Settings, Study, dotted, settings_from
+from aar_ray.corpus.splits import split_warnings
 from aar_ray.search.agenda import Agenda, Promotion, runs_of, winner
-from aar_ray.search.artifacts import PretrainStage
+from aar_ray.search.budget import HOUR, Accelerators, gpus_of, seconds_spent
 from aar_ray.search.failures import Failures
 from aar_ray.search.folds import Folds, Stopped, mean_macro_f1
 from aar_ray.search.garbage import GIGABYTE, collect, remember
-from aar_ray.search.groups import Groups, on_this_node
 from aar_ray.search.journal import Event, Journal, history, known_trials, number_of_folds
 from aar_ray.search.placement import Placement
 from aar_ray.search.precision import settle_precision
+from aar_ray.search.prepared import Prepared, prepare
 from aar_ray.search.proposals import Proposal
 from aar_ray.search.provenance import provenance, source_files
 from aar_ray.search.searcher import Emit, JournalSearcher, Recorder
-from aar_ray.search.stages import GivenUp, Stages
+from aar_ray.search.stages import GivenUp
 from aar_ray.search.trial import reason_of, run_trial
 from aar_ray.search.warm_start import find_earlier, told_trials, warm_started
 from aar_ray.store import Store
-from aar_ray.training.probe import probe_windows
 
 Observer = Callable[[Event], None]
 Say = Callable[[str], None]
@@ -46,7 +43,15 @@ TRIAL_FAILURES = 2
 PACKAGES = ("aar_ray", "ray", "torch", "optuna", "numpy", "scipy", "scikit-learn")
 
 
-def run_study(study: Study, placement: Placement, journal: Journal, observe: Observer, say: Say) -> bool:
+def run_study(
+    study: Study,
+    placement: Placement,
+    journal: Journal,
+    observe: Observer,
+    say: Say,
+    *,
+    retry_failed: bool = False,
+) -> bool:
     """Run a study, or go on with it; returns whether it came to its end (False: it was interrupted).
 
     Args:
@@ -55,6 +60,7 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
         journal: of the study; what it holds is not done again.
         observe: is told each new event.
         say: is told in words what is being done.
+        retry_failed: whether trials that failed run again.
 
     Raises:
         RuntimeError: the study cannot go on: trials fail alike, no worker group stays up, the disk is full.
@@ -65,32 +71,22 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
     emit = _Writer(journal, observe)
     with tempfile.TemporaryDirectory(prefix="aar-") as scratch, _threads() as (threads, stopped):
         say("building the corpus")
-        corpus = build_corpus(study, store, say)
-        labelled, labelled_corpus = build_labelled(study, store, corpus, say)
-        subjects = sorted({*map(str, labelled.subjects), *study.protocol.sealed})
-        fold_list = make_folds(subjects, study.protocol, study.seed)
+        prepared = prepare(study, placement, store, say)
         remember(store, journal.path)
-        emit("study_started", **_beginning(study, corpus, labelled_corpus, labelled, fold_list))
+        emit("study_started", **_beginning(prepared))
         for name, earlier in find_earlier(study, journal.path.parent.parent, journal.events).items():
-            emit("warm_started", **warm_started(study, name, earlier, labelled_corpus.key))
+            emit("warm_started", **warm_started(study, name, earlier, prepared.labelled_corpus.key))
+        if retry_failed:
+            _retry_failed(journal, emit, say)
         _keep_to_budget(study, store, say)
-        probe = probe_windows(labelled, fold_list)
-        if probe is None:
+        if prepared.probe is None:
             say("no linear probe watches pre-training: fewer than two labelled animals are no fold's test animal")
-        probed = {"labelled": labelled_corpus.key, "animals": sorted(set(probe.subjects))} if probe else None
-        shared = PretrainStage(corpus.key, placement.workers, probed)
-        stages = start_service(store, shared, study.resources)
-        folds = Folds(
-            folds=fold_list,
-            labelled=ray.put(labelled),
-            labelled_key=labelled_corpus.key,
-            placement=placement,
-            stages=stages,
-        )
+        stages = prepared.service(store, study.resources.store_gigabytes)
+        folds = prepared.tasks(stages)
         served, drained = None, threading.Event()
-        if _trials_to_come(as_begun(study, journal.events), journal.events):
+        if _trials_to_come(study, journal.events):
             say("starting the worker groups")
-            groups = Groups(placement, corpus, probe, stages, scratch)
+            groups = prepared.groups(stages, scratch)
             served = threads.submit(groups.serve, stopped, drained.is_set)
             groups.wait(say)
         # these need no encoder and fill the processors while the first one is made
@@ -112,9 +108,7 @@ def run_study(study: Study, placement: Placement, journal: Journal, observe: Obs
             reason = reason_of(error)
             emit("study_stopped", reason=reason)
             raise RuntimeError(f"{reason}; the same command goes on") from None
-        if served is not None:
-            served.result()
-        emit("study_finished", stopped_by=stopped_by)
+        emit("study_finished", stopped_by=stopped_by, groups_started=served.result() if served is not None else 0)
         return True
 
 
@@ -135,10 +129,12 @@ class _Writer:
         return record
 
 
-def start_service(store: Store, stage: PretrainStage, resources: Resources) -> Any:
-    """The actor of the stages: where its process dies it begins anew, and calls that were under way are repeated."""
-    actor = on_this_node(ray.remote(Stages), max_restarts=-1, max_task_retries=-1)
-    return actor.remote(str(store.root), stage, resources.store_gigabytes)
+def _retry_failed(journal: Journal, emit: _Writer, say: Say) -> None:
+    """Have every trial run again that failed."""
+    failed = [number for number, trial in enumerate(known_trials(journal.events)) if trial.state == "failed"]
+    for number in failed:
+        emit("trial_retried", trial=number)
+    say(f"{len(failed)} failed trials run again" if failed else "no trial has failed: none runs again")
 
 
 def _keep_to_budget(study: Study, store: Store, say: Say) -> None:
@@ -162,7 +158,13 @@ def _trials_to_come(study: Study, events: Sequence[Event]) -> bool:
     past = history(events)
     if any(trial.state == "running" for trial in past.trials):
         return True
-    return isinstance(Agenda(study, number_of_folds(events), told_trials(events)).next(past), Proposal | Promotion)
+    hours, most = study.budget.hours, study.budget.accelerator_hours
+    if hours is not None and seconds_spent(events) >= HOUR * hours:
+        return False
+    if most is not None and Accelerators(events).hours >= most:
+        return False
+    agenda = Agenda(as_begun(study, events), number_of_folds(events), told_trials(events))
+    return isinstance(agenda.next(past), Proposal | Promotion)
 
 
 @contextmanager
@@ -176,9 +178,9 @@ def _threads() -> Iterator[tuple[ThreadPoolExecutor, Stopped]]:
         threads.shutdown(cancel_futures=True)
 
 
-def _beginning(
-    study: Study, corpus: Corpus, labelled_corpus: Corpus, labelled: LabelledWindows, folds: Sequence[Fold]
-) -> dict[str, Any]:
+def _beginning(prepared: Prepared) -> dict[str, Any]:
+    study, corpus, labelled, folds = prepared.study, prepared.corpus, prepared.labelled, prepared.folds
+    labelled_corpus = prepared.labelled_corpus
     return {
         "name": study.name,
         "seed": study.seed,
@@ -203,6 +205,7 @@ def _beginning(
         },
         "trials": study.planned_trials,
         "trial_slots": study.resources.trial_slots,
+        "gpus": gpus_of(prepared.placement),
         "settings": dotted(study.reference()),
         "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
         "provenance": provenance(ray.cluster_resources(), sum(node["Alive"] for node in ray.nodes())),
@@ -218,15 +221,21 @@ def _search(
     Raises:
         GivenUp: it cannot go on; trials may be unfinished.
     """
-    failures = Failures()
+    failures, accelerators = Failures(), Accelerators(journal.events)
+    most = study.budget.accelerator_hours
 
     def watched(event: str, **fields: Any) -> Event:
         record = emit(event, **fields)
+        accelerators.observe(record)
         if reason := failures.observe(record):
             searcher.halt(reason)
+        if most is not None and accelerators.hours >= most:
+            searcher.close(f"budget of {most:g} accelerator-hours")
         return record
 
-    deadline = None if study.budget.hours is None else time.monotonic() + 3600 * study.budget.hours
+    deadline = None
+    if study.budget.hours is not None:
+        deadline = time.monotonic() + HOUR * study.budget.hours - seconds_spent(journal.events)
     searcher = JournalSearcher(as_begun(study, journal.events), journal.events, watched, deadline)
     recorder = Recorder(searcher, journal.events, watched, lambda: _drain(folds.stages, drained))
     tuner = tune.Tuner(

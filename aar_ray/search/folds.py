@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import ray
@@ -40,6 +41,8 @@ class Folds:
     placement: Placement
     stages: Any
     """Handle of the `Stages` actor."""
+    rungs: tuple[int, ...] = ()
+    """Numbers of folds on which the trial pauses: folds on both sides of a pause are not trained together."""
 
     def finetuned(
         self, settings: Settings, encoder_key: str | None, seed: int, stopped: Stopped = lambda: False
@@ -88,14 +91,22 @@ class Folds:
         task = task.options(num_cpus=placement.fold_cpus, num_gpus=placement.fold_gpus, scheduling_strategy="DEFAULT")
         claimer = uuid.uuid4().hex
         unclaimed = dict(zip(keys, range(len(keys)), strict=True))
+        made_here: dict[str, int] = {}
+        # by rounding a fold's numbers depend on which others are trained with it: these are always the same ones, also
+        # where some of them are found
+        ends = sorted({*(rung for rung in self.rungs if rung < len(self.folds)), len(self.folds)})
+        bundles = [part for start, end in pairwise([0, *ends]) for part in _shared_out(range(start, end), most)]
         waiting: dict[Any, list[int]] = {}
         try:
             while (unclaimed or waiting) and not stopped():
                 # what another trial or study makes now is waited for; claims on what is made here are renewed
-                making = [keys[number] for numbers in waiting.values() for number in numbers]
-                states = ray.get(self.stages.claim.remote([*unclaimed, *making], claimer))
+                states = ray.get(self.stages.claim.remote([*unclaimed, *made_here], claimer))
                 settled = {key: unclaimed.pop(key) for key in list(unclaimed) if states[key]}
-                for numbers in _shared_out([number for key, number in settled.items() if states[key] is True], most):
+                new = {key: number for key, number in settled.items() if states[key] is True}
+                made_here |= new
+                for numbers in bundles:
+                    if not set(numbers) & set(new.values()):
+                        continue
                     folds = [self.folds[number] for number in numbers]
                     ref = task.remote(self.labelled, folds, seed, placement, *arguments)
                     waiting[ref] = numbers
@@ -108,8 +119,9 @@ class Folds:
                         time.sleep(LOOK_UP_SECONDS)
                     continue
                 for number, outcome in _good_ones(waiting.pop(ended), ray.get(ended)):
-                    ray.get(self.stages.keep.remote(keys[number], everything[number], outcome))
-                    yield _event(self.folds[number], seed, keys[number], outcome["result"], cached=False)
+                    if made_here.pop(keys[number], None) is not None:
+                        ray.get(self.stages.keep.remote(keys[number], everything[number], outcome))
+                        yield _event(self.folds[number], seed, keys[number], outcome["result"], cached=False)
         finally:
             self.stages.release.remote(keys, claimer)
 

@@ -42,8 +42,8 @@ class Groups:
     """Handle of the `Stages` actor."""
     scratch: str
 
-    def serve(self, stopped: Stopped, drained: Callable[[], bool]) -> None:
-        """Keep the groups up until they have gone home.
+    def serve(self, stopped: Stopped, drained: Callable[[], bool]) -> int:
+        """Keep the groups up until they have gone home; returns how many were started.
 
         One that ends otherwise is replaced, and what it had is handed to another. Told from here, since a group whose
         process was killed cannot say so.
@@ -54,7 +54,7 @@ class Groups:
         """
         dataset = read_corpus(self.corpus)
         running = dict(self._start(dataset) for _ in range(self.placement.groups))
-        fruitless = epochs = 0
+        started, fruitless, epochs = len(running), 0, 0
         while running and not stopped():
             ended, _ = ray.wait(list(running), timeout=LOOK_UP_SECONDS)
             if drained():
@@ -71,8 +71,10 @@ class Groups:
                     if fruitless >= REPLACEMENTS:
                         reason = f"{fruitless} worker groups in a row ended without an epoch: {reason_of(error)}"
                         ray.get(self.stages.give_up.remote(reason))
-                        return
+                        return started
                     running.update([self._start(dataset)])
+                    started += 1
+        return started
 
     def wait(self, say: Callable[[str], None]) -> None:
         """Wait until one is up; where that takes long, say what it waits for."""

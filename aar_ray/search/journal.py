@@ -2,8 +2,10 @@
 
 One event a line, as JSON. A line that a kill has torn is dropped when the study goes on. The events and their fields:
 
-- `study_started`: name, seed, simulated, search, arms, classes, folds, corpus, trials (planned), settings, versions,
-  provenance (commit, command, hardware, cluster), warnings
+- `study_started`: name, seed, simulated, search, arms, classes, folds, corpus, trials (planned, or null), settings,
+  versions, trial_slots, gpus (of a worker group and of a fine-tuning task), provenance (commit, command, hardware,
+  cluster), warnings
+- `planned`: what `plan.make_plan` says
 - `warm_started`: study (an earlier one), told (its trials that fit: settings, macro_f1, seconds), left_out (number of
   trials by reason), other_data (whether other labelled windows were scored)
 - `trial_started`: trial, settings (those that vary), origin (reference, enqueued, sampled, arm, repeat or
@@ -20,7 +22,7 @@ One event a line, as JSON. A line that a kill has torn is dropped when the study
 - `trial_retried`: trial (one that failed and runs again)
 - `baseline_finished`: name, macro_f1, seconds, folds
 - `study_stopped`: reason (it could not go on)
-- `study_finished`: stopped_by
+- `study_finished`: stopped_by, groups_started (worker groups of the last start)
 - `unsealed`: commit, changed, animals, scores (of each model: name, macro_f1, by_animal, models, confusion)
 """
 
@@ -31,7 +33,7 @@ import fcntl
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,6 +131,11 @@ def history(events: Sequence[Event]) -> History:
 def number_of_folds(events: Sequence[Event]) -> int:
     """Of the study, by its latest start; 1 before there was one."""
     return next((len(event["folds"]) for event in reversed(events) if event["event"] == "study_started"), 1)
+
+
+def has_begun(events: Iterable[Event]) -> bool:
+    """Whether a study has done anything; a plan is none of it."""
+    return any(event["event"] != "planned" for event in events)
 
 
 def known_trials(events: Sequence[Event]) -> list[Known]:

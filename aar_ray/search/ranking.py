@@ -213,6 +213,8 @@ def trial_records(events: Iterable[Event]) -> dict[int, TrialRecord]:
                 trials[event["trial"]].pretrained = event
             case "fold_finished":
                 trials[event["trial"]].folds[event["fold"]] = event
+            case "trial_retried":
+                trials[event["trial"]].finished = {}
             case "trial_finished":
                 trials[event["trial"]].finished = event
             case "trial_retried" | "trial_promoted":

@@ -28,24 +28,33 @@ class JournalSearcher(Searcher):
         self._study, self._emit, self._deadline = study, emit, deadline
         self._events = events
         self._agenda = Agenda(study, number_of_folds(events), told_trials(events))
-        self._fixed = dotted(study.reference())
         self._again = [number for number, trial in enumerate(known_trials(events)) if trial.state == "running"]
         self.stopped_by: str | None = None
         """Why no more trials begin; None while they do."""
         self.halted = False
         """Whether the study cannot go on."""
 
+        self._closed = False
+
     def halt(self, reason: str) -> None:
-        """Begin no trial any more; those that run come to their end."""
+        """Begin no trial any more, also none that an earlier run left; those that run come to their end."""
         self.halted, self.stopped_by = True, reason
+
+    def close(self, reason: str) -> None:
+        """Propose no trial any more: the budget is spent."""
+        self._closed = True
+        self.stopped_by = self.stopped_by or reason
 
     def suggest(self, trial_id: str) -> dict[str, Any] | Any:
         """Settings of the next trial; None while results are waited for; FINISHED at the end."""
         if self.halted:
             return Searcher.FINISHED
         if self._again:
-            return self._config(self._again.pop(0))
+            return trial_config(self._study, self._events, self._again.pop(0))
         past = history(self._events)
+        if self._closed:
+            self._leave_open_trials(past)
+            return Searcher.FINISHED
         time_is_up = self._deadline is not None and time.monotonic() > self._deadline
         following = self._agenda.next(past, time_is_up=time_is_up)
         if isinstance(following, Wait):
@@ -56,7 +65,7 @@ class JournalSearcher(Searcher):
             return Searcher.FINISHED
         if isinstance(following, Promotion):
             self._emit("trial_promoted", trial=following.trial, folds=following.folds)
-            return self._config(following.trial)
+            return trial_config(self._study, self._events, following.trial)
         number = len(past.trials)
         self._emit(
             "trial_started",
@@ -68,7 +77,7 @@ class JournalSearcher(Searcher):
             arm=following.arm,
             folds=following.folds,
         )
-        return self._config(number)
+        return trial_config(self._study, self._events, number)
 
     def _leave_open_trials(self, past: History) -> None:
         """What is paused at the end is told as stopped, with how far it came."""
@@ -77,20 +86,6 @@ class JournalSearcher(Searcher):
                 came = f"{len(trial.scores)} folds" if trial.scores else "the first epochs of its encoder"
                 reason = f"promised less than the best one after {came}"
                 self._emit("trial_finished", trial=number, state="stopped", macro_f1=None, reason=reason)
-
-    def _config(self, number: int) -> dict[str, Any]:
-        """What the trial is told: as the journal has it, so that it is the same when it begins again."""
-        told = [event for event in self._events if event.get("trial") == number]
-        started = next(event for event in told if event["event"] == "trial_started")
-        settings = {name: hashable(value) for name, value in started["settings"].items()}
-        folds = [event.get("folds") for event in told if event["event"] in ("trial_started", "trial_promoted")][-1]
-        return {
-            "trial": number,
-            "settings": {**self._fixed, **settings},
-            "seed": started.get("seed", self._study.seed),
-            "folds": folds,
-            "first_epochs": self._study.sampler.first_epochs if folds == 0 else None,
-        }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: the journal knows."""
@@ -104,6 +99,21 @@ class JournalSearcher(Searcher):
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its own set-up, which is never read back
         return {}
+
+
+def trial_config(study: Study, events: Sequence[Event], number: int) -> dict[str, Any]:
+    """What a trial is told: as the journal has it, so that it is the same when it begins again."""
+    told = [event for event in events if event.get("trial") == number]
+    started = next(event for event in told if event["event"] == "trial_started")
+    settings = {name: hashable(value) for name, value in started["settings"].items()}
+    rungs = [event.get("folds") for event in told if event["event"] in ("trial_started", "trial_promoted")]
+    return {
+        "trial": number,
+        "settings": {**dotted(study.reference()), **settings},
+        "seed": started.get("seed", study.seed),
+        "rungs": rungs,
+        "first_epochs": study.sampler.first_epochs if rungs[-1] == 0 else None,
+    }
 
 
 class Recorder(Callback):

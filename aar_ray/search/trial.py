@@ -31,13 +31,14 @@ def run_trial(config: Mapping[str, Any], *, folds: Folds) -> None:
     """Function that Ray Tune runs; everything that happens is reported as an event for the journal.
 
     Args:
-        config: `trial`, its number; `settings`, all of them by dotted name, fixed and searched; `seed`; `folds`, how
-            many it runs before it pauses, or None for all; `first_epochs` of its encoder, after which it pauses.
+        config: `trial`, its number; `settings`, all of them by dotted name, fixed and searched; `seed`; `rungs`, on
+            how many folds it was to pause each time so far, None for all; `first_epochs` of its encoder, after which it
+            pauses.
         folds: what fine-tuning needs.
     """
     number = config["trial"]
     try:
-        for event in _events(config, folds):
+        for event in trial_events(config, folds):
             tune.report({"journal": {"trial": number, **event}})
     except GivenUp as error:
         # not the trial's doing: it has no end in the journal, and the next start of the study begins it again
@@ -48,14 +49,17 @@ def run_trial(config: Mapping[str, Any], *, folds: Folds) -> None:
         tune.report({"journal": {"trial": number, **end, "encoder": getattr(error, "encoder", None)}})
 
 
-def _events(config: Mapping[str, Any], folds: Folds) -> Iterator[dict[str, Any]]:
+def trial_events(config: Mapping[str, Any], folds: Folds) -> Iterator[dict[str, Any]]:
+    """Do a trial, or the next part of it; yields what happens, without its number, and raises what makes it fail."""
     settings, seed, first_epochs = config["settings"], config["seed"], config["first_epochs"]
     if first_epochs is not None:
         probe = yield from _probed({**settings, "pretrain.epochs": first_epochs}, seed, folds.stages)
         yield {"event": "trial_paused", "folds": 0, "probe": probe}
         return
-    key = yield from _pretrained(settings, seed, folds.stages)
-    wanted = replace(folds, folds=folds.folds[: config["folds"]])
+    from_random = settings["finetune.initial_weights"] == "random"
+    key = None if from_random else (yield from _pretrained(settings, seed, folds.stages))
+    rungs = config["rungs"]
+    wanted = replace(folds, folds=folds.folds[: rungs[-1]], rungs=tuple(rung for rung in rungs if rung))
     finished = []
     for fold in wanted.finetuned(settings_from(settings), key, seed):
         finished.append(fold)

@@ -229,3 +229,67 @@ def test_a_killed_study_comes_to_the_ranking_of_one_that_was_not(finished: Outco
     for event in ("trial_started", "trial_finished", "fold_finished"):
         done = [[(each["trial"], each.get("fold")) for each in outcome.of(event)] for outcome in (resumed, finished)]
         assert sorted(done[0], key=str) == sorted(done[1], key=str)
+
+
+def test_a_trial_that_runs_again_comes_to_the_same_bits(
+    finished: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(finished.results, tmp_path / "results")
+    journal = tmp_path / "results" / finished.study.name / "journal.jsonl"
+    events = list(read_events(journal))
+    # one number of one epoch is not what it was
+    spoiled = next(event for event in events if event["event"] == "pretrain_epoch" and event["trial"] == 4)
+    spoiled["metrics"]["loss"] += 1e-9
+    journal.write_text("".join(json.dumps(event) + "\n" for event in events))
+    before, store = journal.read_bytes(), everything_in(finished.file.parent / "store")
+    assert main([str(finished.file), "--results", str(tmp_path / "results"), "--trial", "4"]) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-2].startswith("pretrain_epoch, epoch 1: metrics.loss was ")
+    assert printed[-1] == "trial 4 differs from its first run in 1 values"
+    # it takes nothing from the store but data, and leaves nothing
+    assert journal.read_bytes() == before
+    assert everything_in(finished.file.parent / "store") == store
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize(("trial", "reason"), [("2", "it is failed"), ("99", "the study has 6 trials")])
+def test_only_complete_trials_run_again(
+    finished: Outcome, trial: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(finished.file), "--results", str(finished.results), "--trial", trial]) == 1
+    assert f"--trial must be the number of a complete trial, got {trial}: {reason}" in capsys.readouterr().err
+
+
+def test_a_plan_counts_what_is_there_and_binds_nobody(
+    finished: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, results = tmp_path / "study.yaml", tmp_path / "results"
+    planned = study_in(finished.file.parent).model_copy(update={"name": "planned"})
+    save_study(planned, file)
+    assert main([str(file), "--results", str(results), "--plan"]) == 0
+    assert "plan of planned" in capsys.readouterr().out
+    (event,) = read_events(results / "planned" / "journal.jsonl")
+    assert event["trials"] == finished.study.planned_trials
+    assert event["folds"] == 3 * event["trials"]
+    # trial 0 and its pair are the same in both studies, as are those that are drawn before the first result is known
+    assert event["encoders"] > event["encoders_cached"] >= 1
+    assert event["seconds"] > event["seconds_pretrain"] > 0
+    assert 0 < event["disk_bytes"] < event["disk_free_bytes"]
+    # a study that was planned may still be changed
+    save_study(planned.model_copy(update={"seed": 5}), file)
+    assert main([str(file), "--results", str(results), "--plan", "--set", "resources.store_gigabytes=1e-6"]) == 1
+    assert "more than resources.store_gigabytes, which is 1e-06" in capsys.readouterr().err
+
+
+def test_failed_trials_run_again_and_no_other(finished: Outcome, tmp_path: Path) -> None:
+    shutil.copytree(finished.results, tmp_path / "results")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        status = main([str(finished.file), "--results", str(tmp_path / "results"), "--retry-failed"])
+    assert status == 0, printed.getvalue()
+    again = Outcome(finished.study, finished.file, tmp_path / "results", status, printed.getvalue())
+    new = again.events[len(finished.events) :]
+    assert [event["trial"] for event in new if event["event"] == "trial_retried"] == list(FAILED)
+    assert sorted(event["trial"] for event in new if event["event"] == "trial_finished") == list(FAILED)
+    assert not [event for event in new if event["event"] == "fold_finished"]
+    pd.testing.assert_frame_equal(again.ranking, finished.ranking)

@@ -81,7 +81,7 @@ def test_a_trial_gets_all_settings_and_the_journal_the_searched_ones() -> None:
         "trial": 0,
         "settings": dotted(study.reference()),
         "seed": study.seed,
-        "folds": None,
+        "rungs": [None],
         "first_epochs": None,
     }
     second = run.suggest()
