@@ -82,6 +82,10 @@ class TFC(Part):
     """`hinge`: max(0, .) around each term of eq. 3; `linear`: as printed, where δ has no gradient."""
     distance: Literal["cosine", "euclidean"] = "cosine"
     """d of eq. 3, on z: 1 - cosine, or Euclidean between normalised vectors."""
+    time_weight: float = Field(default=1.0, ge=0)
+    """Of L^T inside λ's bracket; 0 leaves it out. 1 in the paper."""
+    frequency_weight: float = Field(default=1.0, ge=0)
+    """Of L^F inside λ's bracket; 0 leaves it out. 1 in the paper."""
     alignment_weight: float = Field(default=0.0, ge=0)
     """Weight of a contrastive term between z of time and of frequency (not in the paper; TF-C's later code)."""
     pooling: Literal["mean", "flatten"] = "mean"
@@ -118,6 +122,8 @@ class Augment(Part):
     """Largest angle of `rotation`, either way."""
     rotation_axis: Literal["any", "x", "y", "z"] = "any"
     """Axis of `rotation`: a random direction for each window, or one of the sensor's, about which a collar slips."""
+    rotate_first: bool = False
+    """Every augmented window is turned before its family changes it, and not only those that draw `rotation`."""
     frequency_families: Names = ("perturbation", "masking")
     """Of these one is drawn for each spectrum."""
     perturbation_strength: float = Field(default=0.1, ge=0)
@@ -177,7 +183,22 @@ class Finetune(Part):
     """How the classifier is trained on labelled windows (paper, "Experimental setting")."""
 
     encoder: Literal["trained", "frozen"] = "trained"
-    """All weights are trained, or the pre-trained encoder stays as it is."""
+    """All weights are trained, or the pre-trained encoder stays as it is (with `classifier.convolution: none` a linear
+    probe)."""
+    initial_weights: Literal["pretrained", "random"] = "pretrained"
+    """Of the encoder; `random` is the paper's baseline, and no encoder is pre-trained for it."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Factor of the learning rate from each part to the one below it, head first."""
+    unfreeze_every: int = Field(default=0, ge=0)
+    """Epochs after which the next part from the head down is trained too; 0 trains all from the start."""
+    rotation_degrees: float = Field(default=0.0, ge=0, le=180)
+    """Training windows are turned by up to this angle either way, anew each time; 0 leaves them (not in the paper)."""
+    rotation_axis: Literal["any", "x", "y", "z"] = "any"
+    """Axis of that turn: a random direction for each window, or one of the sensor's."""
+    label_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the labels used, of each training animal and behaviour, at least one."""
+    label_animals: int | None = Field(default=None, ge=1)
+    """Training animals whose labels are used; all of them if not given."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """1e-4 in the paper."""
     weight_decay: float = Field(default=0.01, ge=0)
@@ -224,11 +245,24 @@ class Settings(Part):
                 "patchtst.patch_stride must be at most patchtst.patch_length, or samples are skipped, got "
                 f"{patchtst.patch_stride} and {patchtst.patch_length}"
             )
+        if self.finetune.encoder == "frozen" and self.finetune.initial_weights == "random":
+            raise ValueError(
+                "finetune.encoder must be trained where finetune.initial_weights is random, got frozen: random weights "
+                "are not worth freezing"
+            )
+        if self.finetune.encoder == "frozen" and self.finetune.rotation_degrees:
+            raise ValueError(
+                "finetune.rotation_degrees must be 0 where finetune.encoder is frozen, whose features are made once, "
+                f"got {self.finetune.rotation_degrees:g}"
+            )
         return self
 
 
 PRETRAIN_SECTIONS = ("normalise", "patchtst", "tfc", "spectrum", "augment", "pretrain")
-"""Sections that the pre-trained encoder depends on; all others concern fine-tuning alone."""
+"""Sections that the pre-trained encoder depends on."""
+
+FINETUNE_SECTIONS = ("normalise", "patchtst", "classifier", "finetune")
+"""Sections that fine-tuning reads, beside the pre-trained encoder."""
 
 
 def dotted(settings: Settings) -> dict[str, Any]:

@@ -42,7 +42,25 @@ IDLE = [
         "augment.rotation_degrees={uniform: [5, 45]}",
         [],
         ["augment.time_families=[rotation]"],
-        "time_families never holds rotation",
+        "augment.rotate_first is false",
+    ),
+    (
+        "augment.rotation_axis={choice: [any, z]}",
+        ["augment.rotation_degrees=0", "augment.rotate_first=true"],
+        ["augment.rotation_degrees=9"],
+        "augment.rotation_degrees is 0",
+    ),
+    (
+        "finetune.rotation_axis={choice: [any, z]}",
+        [],
+        ["finetune.rotation_degrees=9"],
+        "finetune.rotation_degrees is 0",
+    ),
+    (
+        "finetune.layer_decay={uniform: [0.5, 1]}",
+        ["finetune.encoder=frozen"],
+        ["finetune.encoder=trained"],
+        "leaves the head alone",
     ),
     (
         "augment.crop_fraction={uniform: [0.1, 1]}",
@@ -124,3 +142,9 @@ def test_what_is_wrong_itself_decides_nothing(tmp_path: Path) -> None:
 def test_how_often_a_probe_looks_is_never_searched(tmp_path: Path) -> None:
     (problem,) = problems_of(tmp_path / "study.yaml", BASE, "search.pretrain.probe_every={integer: [1, 9]}")
     assert "never changes it" in problem
+
+
+def test_without_pre_training_none_of_its_settings_is_searched(tmp_path: Path) -> None:
+    given = ["finetune.initial_weights=random", "search.tfc.temperature={uniform: [0.1, 1]}"]
+    problems = problems_of(tmp_path / "study.yaml", BASE, *given)
+    assert any("search.tfc.temperature" in each and "no encoder is pre-trained" in each for each in problems)

@@ -30,6 +30,8 @@ class LabelledWindows:
     """[n], the recording's name."""
     starts: NDArray[np.float64]
     """[n], seconds since the recording's first sample."""
+    statistics: Statistics | None = None
+    """[n, 3] each: by what `normalised` scored each window; None while the windows are in g."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -47,6 +49,7 @@ class LabelledWindows:
             subjects=self.subjects[chosen],
             recordings=self.recordings[chosen],
             starts=self.starts[chosen],
+            statistics=self.statistics and Statistics(self.statistics.mean[chosen], self.statistics.deviation[chosen]),
         )
 
 
@@ -113,16 +116,14 @@ def normalised(labelled: LabelledWindows, scope: Scope, statistics: Statistics |
             recording; `window` those of each window.
         statistics: of other windows, those of the training animals.
     """
-    if scope == "source":
-        windows = zscore(labelled.windows, statistics or statistics_of(labelled.windows))
-    else:
-        windows = zscore_windows(labelled.windows) if scope == "window" else _by_recording(labelled)
-    return replace(labelled, windows=windows)
-
-
-def _by_recording(labelled: LabelledWindows) -> NDArray[np.float32]:
-    windows = np.empty_like(labelled.windows)
-    for name in sorted(set(labelled.recordings)):
-        own = labelled.recordings == name
-        windows[own] = zscore(labelled.windows[own], statistics_of(labelled.windows[own]))
-    return windows
+    raw = labelled.windows
+    mean, deviation = np.empty((len(raw), 3)), np.empty((len(raw), 3))
+    if scope == "window":
+        mean, deviation = raw.mean(axis=2, dtype=np.float64), raw.std(axis=2, dtype=np.float64)
+        return replace(labelled, windows=zscore_windows(raw), statistics=Statistics(mean, deviation))
+    windows = np.empty_like(raw)
+    for name in [None] if scope == "source" else sorted(set(labelled.recordings)):
+        own = slice(None) if name is None else labelled.recordings == name
+        found = statistics if name is None and statistics else statistics_of(raw[own])
+        windows[own], mean[own], deviation[own] = zscore(raw[own], found), found.mean, found.deviation
+    return replace(labelled, windows=windows, statistics=Statistics(mean, deviation))

@@ -15,7 +15,7 @@ Scope = Literal["source", "recording", "window"]
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation per axis, float64 [3], in g."""
+    """Mean and standard deviation per axis, float64 [3], or [n, 3] for n windows, in g."""
 
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]

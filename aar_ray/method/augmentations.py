@@ -34,9 +34,10 @@ def augment_windows(
     crop_fraction: float,
     rotation_degrees: float,
     rotation_axis: RotationAxis = "any",
+    rotate_first: bool = False,
     scale: Scale | None = None,
 ) -> Windows:
-    """x^T: for each window one of `time_families`, drawn with equal chances.
+    """x^T: for each window one of `time_families`, drawn with equal chances; with `rotate_first` on a turned window.
 
     Args:
         windows: in g with a `scale`, or else z-scored.
@@ -47,6 +48,8 @@ def augment_windows(
     Returns:
         Scored windows.
     """
+    if rotate_first:
+        windows = rotation(windows, generator, degrees=rotation_degrees, axis=rotation_axis)
     scored = scale(windows) if scale else windows
 
     def turned(rows: Tensor) -> Windows:

@@ -118,9 +118,15 @@ def joint_loss(
     *,
     contrastive_weight: float,
     alignment_weight: float = 0.0,
+    time_weight: float = 1.0,
+    frequency_weight: float = 1.0,
 ) -> Losses:
-    """λ (L^T + L^F) + (1 - λ) L^C (paper, eq. 4), plus the weighted alignment term that the paper does not have."""
-    total = contrastive_weight * (time + frequency) + (1 - contrastive_weight) * consistency
+    """λ (L^T + L^F) + (1 - λ) L^C (paper, eq. 4), plus the weighted alignment term that the paper does not have.
+
+    `time_weight` and `frequency_weight` weigh L^T and L^F inside the bracket; 0 leaves one out.
+    """
+    contrast = time_weight * time + frequency_weight * frequency
+    total = contrastive_weight * contrast + (1 - contrastive_weight) * consistency
     return Losses(total + alignment_weight * alignment, time, frequency, consistency, alignment)
 
 

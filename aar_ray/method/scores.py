@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,9 @@ def scores(confusion: NDArray[np.int64], classes: Sequence[str]) -> dict[str, An
     """All scores of one fold as plain data: averages are over the classes that the truth holds.
 
     Returns:
-        macro_f1, accuracy, macro_precision, macro_recall, weighted_f1 (weighted by the truth), kappa (Cohen's),
-        absent (classes), per_class (precision, recall, f1, support), confusion (rows are the truth).
+        macro_f1, accuracy, macro_precision, macro_recall, weighted_precision, weighted_recall and weighted_f1 (weighted
+        by the truth, so that the second is the accuracy), kappa (Cohen's), absent (classes), per_class (precision,
+        recall, f1, support), confusion (rows are the truth).
     """
     support = confusion.sum(axis=1)
     present = support > 0
@@ -41,6 +42,8 @@ def scores(confusion: NDArray[np.int64], classes: Sequence[str]) -> dict[str, An
         "accuracy": accuracy(confusion),
         "macro_precision": float(precision[present].mean()),
         "macro_recall": float(recall[present].mean()),
+        "weighted_precision": float(np.average(precision, weights=support)),
+        "weighted_recall": float(np.average(recall, weights=support)),
         "weighted_f1": float(np.average(f1, weights=support)),
         "kappa": _kappa(confusion),
         "absent": [name for name, here in zip(classes, present, strict=True) if not here],
@@ -55,6 +58,11 @@ def scores(confusion: NDArray[np.int64], classes: Sequence[str]) -> dict[str, An
         },
         "confusion": confusion.tolist(),
     }
+
+
+def pooled(results: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> dict[str, Any]:
+    """Scores of all folds' windows together, from the sum of their confusion matrices (METHOD row 23)."""
+    return scores(np.sum([np.asarray(result["confusion"]) for result in results], axis=0), classes)
 
 
 def accuracy(confusion: NDArray[np.int64]) -> float:

@@ -60,6 +60,7 @@ def draw_views(
             crop_fraction=augment.crop_fraction,
             rotation_degrees=augment.rotation_degrees,
             rotation_axis=augment.rotation_axis,
+            rotate_first=augment.rotate_first,
             scale=scale,
         ),
         spectra,
@@ -133,6 +134,8 @@ class TFCModel(nn.Module):
             else zero,
             contrastive_weight=tfc.contrastive_weight,
             alignment_weight=tfc.alignment_weight,
+            time_weight=tfc.time_weight,
+            frequency_weight=tfc.frequency_weight,
         )
 
     def _both(

@@ -20,7 +20,7 @@ from aar_ray.corpus.splits import split_warnings
 from aar_ray.search.agenda import Agenda, Promotion, runs_of, winner
 from aar_ray.search.budget import HOUR, Accelerators, gpus_of, seconds_spent
 from aar_ray.search.failures import Failures
-from aar_ray.search.folds import Folds, Stopped, mean_macro_f1
+from aar_ray.search.folds import Folds, Stopped, mean_macro_f1, pooled_scores
 from aar_ray.search.garbage import GIGABYTE, collect, remember
 from aar_ray.search.journal import Event, Journal, history, known_trials, number_of_folds
 from aar_ray.search.placement import Placement
@@ -33,6 +33,9 @@ from aar_ray.search.stages import GivenUp
 from aar_ray.search.trial import reason_of, run_trial
 from aar_ray.search.warm_start import find_earlier, told_trials, warm_started
 from aar_ray.store import Store
+
+SCRATCH = {"finetune.encoder": "trained", "finetune.initial_weights": "random"}
+"""Settings that make a baseline of a trial's."""
 
 Observer = Callable[[Event], None]
 Say = Callable[[str], None]
@@ -273,7 +276,7 @@ def as_begun(study: Study, events: Sequence[Event]) -> Study:
 
 def _scratch(folds: Folds, settings: Settings, seeds: Sequence[int], stopped: Stopped) -> list[dict[str, Any]]:
     """Folds of the same model from random weights with the same seeds; there is no encoder worth freezing then."""
-    trained = settings_from({**dotted(settings), "finetune.encoder": "trained"})
+    trained = settings_from({**dotted(settings), **SCRATCH})
     return [fold for seed in seeds for fold in folds.finetuned(trained, None, seed, stopped)]
 
 
@@ -295,6 +298,7 @@ def _record_baselines(baselines: Mapping[str, Future[list[dict[str, Any]]]], emi
             "baseline_finished",
             name=name,
             macro_f1=mean_macro_f1(folds),
+            pooled=pooled_scores(folds),
             seconds=sum(fold["seconds"] for fold in folds),
             folds=folds,
         )

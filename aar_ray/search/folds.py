@@ -13,9 +13,10 @@ from typing import Any
 import ray
 import torch
 
-from aar_ray.config import Settings, dotted
+from aar_ray.config import FINETUNE_SECTIONS, Settings, dotted
 from aar_ray.corpus.labelled import LabelledWindows, normalised_for
 from aar_ray.corpus.splits import Fold
+from aar_ray.method.scores import pooled
 from aar_ray.search.placement import Placement
 from aar_ray.store import stage_key
 from aar_ray.training import finetune as finetuning
@@ -26,8 +27,6 @@ Stopped = Callable[[], bool]
 
 LOOK_UP_SECONDS = 0.5
 """After which those who wait for a task look whether they are still wanted."""
-
-FINETUNE_SECTIONS = ("normalise", "patchtst", "classifier", "finetune")
 
 
 @dataclass(frozen=True)
@@ -165,6 +164,12 @@ def _event(fold: Fold, seed: int, key: str, result: dict[str, Any], *, cached: b
 def mean_macro_f1(folds: Sequence[dict[str, Any]]) -> float:
     """What trials are ranked by: the mean over folds of the validation macro-F1, in whatever order they ended."""
     return math.fsum(fold["result"]["macro_f1"] for fold in folds) / len(folds)
+
+
+def pooled_scores(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Scores of the validation windows of all folds together, beside the mean of the folds' own."""
+    results = [fold["result"] for fold in folds]
+    return pooled(results, list(results[0]["per_class"]))
 
 
 @ray.remote(max_retries=3)

@@ -18,9 +18,9 @@ One event a line, as JSON. A line that a kill has torn is dropped when the study
 - `pretrained`: trial, key, seconds, cached
 - `fold_finished`: trial, fold, validation, key, cached, seconds, result
 - `trial_finished`: trial, state (complete, failed, or stopped: paused when the study ended), macro_f1, reason, encoder
-  (key, if it failed to get it)
+  (key, if it failed to get it), pooled (scores of all folds' windows together, if complete)
 - `trial_retried`: trial (one that failed and runs again)
-- `baseline_finished`: name, macro_f1, seconds, folds
+- `baseline_finished`: name, macro_f1, pooled, seconds, folds
 - `study_stopped`: reason (it could not go on)
 - `study_finished`: stopped_by, groups_started (worker groups of the last start)
 - `unsealed`: commit, changed, animals, scores (of each model: name, macro_f1, by_animal, models, confusion)

@@ -14,7 +14,7 @@ from ray import tune
 
 from aar_ray.config import settings_from
 from aar_ray.method.diagnostics import collapse
-from aar_ray.search.folds import Folds, mean_macro_f1
+from aar_ray.search.folds import Folds, mean_macro_f1, pooled_scores
 from aar_ray.search.stages import GivenUp
 from aar_ray.training.applied import check_applied
 
@@ -62,12 +62,19 @@ def trial_events(config: Mapping[str, Any], folds: Folds) -> Iterator[dict[str, 
     wanted = replace(folds, folds=folds.folds[: rungs[-1]], rungs=tuple(rung for rung in rungs if rung))
     finished = []
     for fold in wanted.finetuned(settings_from(settings), key, seed):
+        check_applied(settings, fold["result"]["applied"], stage=f"the fine-tuning of fold {fold['fold']}")
         finished.append(fold)
         yield {"event": "fold_finished", **fold}
     if len(finished) < len(folds.folds):
         yield {"event": "trial_paused", "folds": len(finished)}
     else:
-        yield {"event": "trial_finished", "state": "complete", "macro_f1": mean_macro_f1(finished), "reason": None}
+        yield {
+            "event": "trial_finished",
+            "state": "complete",
+            "macro_f1": mean_macro_f1(finished),
+            "reason": None,
+            "pooled": pooled_scores(finished),
+        }
 
 
 def _probed(settings: Mapping[str, Any], seed: int, stages: Any) -> Generator[dict[str, Any], None, float]:

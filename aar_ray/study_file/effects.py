@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any, NamedTuple
 
+from aar_ray.config import FINETUNE_SECTIONS
 from aar_ray.study_file.settings import Space
 from aar_ray.study_file.text import Document
 
@@ -51,7 +52,7 @@ NEEDS = (
         "tfc.contrastive_weight is 1 and tfc.alignment_weight 0, which leave z out of the loss",
     ),
     Need(
-        ("tfc.contrastive_form", "tfc.anchors"),
+        ("tfc.contrastive_form", "tfc.anchors", "tfc.time_weight", "tfc.frequency_weight"),
         ("tfc.contrastive_weight",),
         lambda weight: weight > 0,
         "tfc.contrastive_weight is 0, which leaves the contrastive losses out",
@@ -69,10 +70,33 @@ NEEDS = (
             ("scaling", "time", ("augment.scaling_deviation",)),
             ("time_shift", "time", ("augment.shift_fraction",)),
             ("crop", "time", ("augment.crop_fraction",)),
-            ("rotation", "time", ("augment.rotation_degrees",)),
             ("perturbation", "frequency", ("augment.perturbation_strength", "augment.perturbed_share")),
             ("masking", "frequency", ("augment.masked_share",)),
         )
+    ),
+    Need(
+        ("augment.rotation_degrees", "augment.rotation_axis"),
+        ("augment.time_families", "augment.rotate_first"),
+        lambda families, first: first or "rotation" in families,
+        "augment.time_families never holds rotation and augment.rotate_first is false",
+    ),
+    Need(
+        ("augment.rotation_axis", "augment.rotate_first"),
+        ("augment.rotation_degrees",),
+        lambda degrees: degrees > 0,
+        "augment.rotation_degrees is 0, which turns nothing",
+    ),
+    Need(
+        ("finetune.rotation_axis",),
+        ("finetune.rotation_degrees",),
+        lambda degrees: degrees > 0,
+        "finetune.rotation_degrees is 0, which turns nothing",
+    ),
+    Need(
+        ("finetune.layer_decay", "finetune.unfreeze_every"),
+        ("finetune.encoder",),
+        lambda encoder: encoder == "trained",
+        "finetune.encoder is never trained, which leaves the head alone",
     ),
     Need(
         ("augment.perturbed_share",),
@@ -127,6 +151,10 @@ def check_effects(document: Document, space: Space) -> None:
             values = [space.values(other, beside=name) for other in need.of]
             if all(values) and not any(need.enough(*combination) for combination in product(*values)):
                 _refuse(document, space, name, need.reason)
+    if space.values("finetune.initial_weights") == ["random"]:
+        for name in space.search:
+            if name.split(".")[0] not in FINETUNE_SECTIONS or name == "patchtst.dropout":
+                _refuse(document, space, name, "finetune.initial_weights is random, so no encoder is pre-trained")
     pretrain = document.section("resources").get("pretrain", {})
     if isinstance(pretrain, dict) and pretrain.get("workers", 1) == 1:
         _refuse(document, space, "tfc.negatives", "resources.pretrain.workers is 1, so a batch has no other worker")

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from aar_ray.method.augmentations import RotationAxis, rotation
+from aar_ray.method.scale import Scale
 from aar_ray.seeds import torch_stream
 from aar_ray.training.masks import Masks
+from aar_ray.training.rates import Rates
 from aar_ray.training.stack import Stack, StackedAdam
 
 EVALUATION_BATCH = 1024
@@ -40,8 +43,28 @@ class Member:
     seed: int
     class_weights: NDArray[np.float64]
     dropout: float
-    learning_rate: float
+    rates: Rates
     weight_decay: float
+    turn: Turn | None = None
+    """What is done to each training window before a step, if anything."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Training windows turned as a slipped collar turns them: back to g, about an axis, and scored again."""
+
+    scale: Scale
+    """Of all training windows."""
+    degrees: float
+    axis: RotationAxis
+
+    def __call__(
+        self, windows: Float[Tensor, "batch axes length"], rows: Tensor, generator: torch.Generator
+    ) -> Float[Tensor, "batch axes length"]:
+        """Other views of some training windows, whose numbers `rows` gives."""
+        scale = self.scale.of(rows)
+        raw = rotation(scale.unscored(windows), generator, degrees=self.degrees, axis=self.axis)
+        return scale(raw)
 
 
 class Bundle:
@@ -55,7 +78,7 @@ class Bundle:
         self.stack = Stack([member.model for member in members])
         self.adam = StackedAdam(
             self.stack,
-            learning_rate=self._rows([member.learning_rate] for member in members),
+            learning_rate=self._rates(1),
             weight_decay=self._rows([member.weight_decay] for member in members),
             decoupled=decoupled_decay,
         )
@@ -66,6 +89,11 @@ class Bundle:
 
     def _rows(self, rows: Iterator[Sequence[float]] | Iterator[NDArray[np.float64]]) -> Float[Tensor, "models columns"]:
         return torch.tensor(np.stack(list(rows)), dtype=self.stack.weights.dtype, device=self.device)
+
+    def _rates(self, epoch: int) -> Float[Tensor, "models columns"]:
+        rows = [member.rates(self.stack.places, epoch) for member in self.members]
+        most = max(len(row) for row in rows)
+        return torch.stack([row.expand(most) for row in rows]).to(self.stack.weights)
 
     def _pool_windows(self) -> None:
         """All training windows in one tensor, those that members share once."""
@@ -80,6 +108,10 @@ class Bundle:
         """One pass of every member over its training windows; the mean of each one's loss over them."""
         orders = self._orders(epoch)
         self.masks.begin([member.seed for member in self.members], "finetune", "dropout", epoch)
+        self.adam.rate = self._rates(epoch)
+        self.turning = [
+            torch_stream(member.seed, "finetune", "rotation", epoch, device=self.device) for member in self.members
+        ]
         self.stack.module.train()
         totals = torch.zeros(len(self.members), dtype=self.windows.dtype, device=self.device)
         for first in range(0, orders.shape[1], self.batch_size):
@@ -110,13 +142,21 @@ class Bundle:
         """One step of some members, each on its own windows [models, windows]; returns their losses."""
         labels = self.labels[chosen]
         self.masks.rows = rows
-        logits = self.stack(rows, self.windows[chosen])
+        logits = self.stack(rows, self._drawn(rows, chosen))
         losses = cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
         # the mean over windows of weight times loss: a batch's rare windows keep their weight whatever else is in the
         # batch, unlike torch's weighted mean
         loss = (self.class_weights[rows].gather(1, labels) * losses).mean(dim=1)
         self.adam.step(rows, self.stack.gradient(rows, loss.sum()))
         return loss.detach()
+
+    def _drawn(self, rows: slice, chosen: Tensor) -> Float[Tensor, "models windows ..."]:
+        """The chosen windows, each member's turned where it turns them."""
+        windows = self.windows[chosen]
+        for place, row in enumerate(range(rows.start, rows.stop)):
+            if turn := self.members[row].turn:
+                windows[place] = turn(windows[place], chosen[place] - self.starts[row], self.turning[row])
+        return windows
 
     @torch.no_grad()
     def logits(self, row: int) -> Float[Tensor, "windows classes"]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -19,16 +19,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from aar_ray.config import Settings, dotted
+from aar_ray.config import FINETUNE_SECTIONS, Settings, dotted
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.method.class_weights import class_weights
 from aar_ray.method.classifier import Classifier, Head
 from aar_ray.method.encoder import PatchTSTEncoder
+from aar_ray.method.scale import Scale
 from aar_ray.method.scores import accuracy, confusion_matrix, macro_f1, scores
 from aar_ray.seeds import drawing_from
-from aar_ray.training.bundle import EVALUATION_BATCH, Bundle, Member
+from aar_ray.training.applied import encoder_settings
+from aar_ray.training.bundle import EVALUATION_BATCH, Bundle, Member, Turn
+from aar_ray.training.labels import chosen_labels
+from aar_ray.training.rates import Rates
 
-VERSION = 2
+VERSION = 3
 """Part of every fine-tune key: raise it when the same settings would give another classifier."""
 
 
@@ -40,7 +44,7 @@ class Job:
     validation: LabelledWindows
     """Z-scored windows of other animals than `train`."""
     settings: Settings
-    """Of these the sections `patchtst`, `classifier` and `finetune` are read."""
+    """Of these the sections `normalise`, `patchtst`, `classifier` and `finetune` are read."""
     seed: int
     """Of the trial."""
     encoder: dict[str, Tensor] | None = None
@@ -57,6 +61,12 @@ class Job:
         for name, windows in (("train", self.train), ("validate", self.validation)):
             if not len(windows.labels):
                 raise ValueError(f"fine-tuning needs windows to {name} on, got none")
+
+    def with_its_labels(self) -> Job:
+        """The same with the labels alone that its settings let it use."""
+        finetune = self.settings.finetune
+        share, animals = finetune.label_share, finetune.label_animals
+        return replace(self, train=chosen_labels(self.train, label_share=share, label_animals=animals, seed=self.seed))
 
     def shape(self) -> dict[str, Any]:
         """What the jobs of a bundle agree in; all else may differ."""
@@ -123,10 +133,13 @@ def finetune_bundle(jobs: Sequence[Job], *, device: torch.device | str = "cpu") 
         differing = [name for name, value in job.shape().items() if value != jobs[0].shape()[name]]
         if differing:
             raise ValueError(f"the jobs of a bundle must agree in {', '.join(differing)}; make two bundles of them")
-    fits = [_Fit(job) for job in jobs]
+    fits = [_Fit(job.with_its_labels()) for job in jobs]
     # who has most windows comes first, so that those with a step left in an epoch stand side by side
     running = sorted(fits, key=lambda fit: -len(fit.job.train))
     bundle = _bundle([fit.job for fit in running], torch.device(device)) if running else None
+    for row, fit in enumerate(running):
+        assert bundle is not None
+        fit.applied = _applied(fit.job, bundle, row)
     while running:
         assert bundle is not None
         losses = bundle.run_epoch(len(running[0].epochs) + 1)
@@ -165,9 +178,46 @@ def _member(job: Job, inputs: _Inputs) -> Member:
         seed=job.seed,
         class_weights=_class_weights(job),
         dropout=settings.dropout,
-        learning_rate=settings.learning_rate,
+        rates=Rates(
+            layers=len(model.encoder.layers),
+            learning_rate=settings.learning_rate,
+            layer_decay=settings.layer_decay,
+            unfreeze_every=settings.unfreeze_every,
+        ),
         weight_decay=settings.weight_decay,
+        turn=_turn(job, inputs.device) if settings.rotation_degrees else None,
     )
+
+
+def _applied(job: Job, bundle: Bundle, row: int) -> dict[str, Any]:
+    """The settings of a job, from its model and what trains it where these hold them."""
+    read = {name: value for name, value in dotted(job.settings).items() if name.split(".")[0] in FINETUNE_SECTIONS}
+    member, module = bundle.members[row], bundle.stack.module
+    return {
+        **read,
+        **(encoder_settings(module.encoder) if isinstance(module, Classifier) else {}),
+        "finetune.encoder": "trained" if isinstance(module, Classifier) else "frozen",
+        "finetune.optimiser": "adamw" if bundle.adam.decoupled else "adam",
+        "finetune.batch_size": bundle.batch_size,
+        "finetune.initial_weights": "random" if job.encoder is None else "pretrained",
+        **{f"finetune.{name}": getattr(member, name) for name in ("dropout", "weight_decay")},
+        **{
+            f"finetune.{name}": getattr(member.rates, name)
+            for name in ("learning_rate", "layer_decay", "unfreeze_every")
+        },
+        "finetune.rotation_degrees": member.turn.degrees if member.turn else 0.0,
+    }
+
+
+def _turn(job: Job, device: torch.device) -> Turn:
+    found, settings = job.train.statistics, job.settings
+    if found is None:
+        raise ValueError("turned training windows need the statistics of their z-score, got windows without them")
+    mean, deviation = (
+        torch.as_tensor(part.astype(job.train.windows.dtype), device=device) for part in (found.mean, found.deviation)
+    )
+    scale = Scale(settings.normalise.scope, mean, deviation)
+    return Turn(scale, settings.finetune.rotation_degrees, settings.finetune.rotation_axis)
 
 
 class _Inputs:
@@ -240,6 +290,7 @@ class _Fit:
     best: _Best | None = None
     epochs: list[dict[str, float]] = field(default_factory=list)
     failure: ArithmeticError | None = None
+    applied: dict[str, Any] = field(default_factory=dict)
 
     def record(self, train_loss: float, logits: Tensor, weights: Callable[[], dict[str, Tensor]]) -> None:
         """Look at the validation logits after an epoch; `weights` copies the model's, should it be the best so far."""
@@ -278,7 +329,7 @@ class _Fit:
                 **scores(self.best.confusion, self.job.train.classes),
                 "best_epoch": self.best.epoch,
                 "epochs": self.epochs,
-                "applied": dotted(self.job.settings),
+                "applied": self.applied,
             },
             probabilities=self.best.logits.softmax(dim=1).numpy(),
             model=self.best.model,

@@ -98,6 +98,19 @@ def test_a_turned_window_of_scope_window_is_scored_by_its_own_statistics() -> No
     torch.testing.assert_close(turned.std(dim=-1, unbiased=False), torch.ones(7, 3))
 
 
+def test_with_rotate_first_every_window_is_turned_in_g_and_then_changed() -> None:
+    windows = in_g(31)
+    scale = scale_of(windows)
+    given: dict[str, Any] = {"time_families": ["time_shift"], "rotation_axis": "z", "scale": scale, **STRENGTHS}
+    first = augment_windows(windows, torch.Generator().manual_seed(1), rotate_first=True, **given)
+    # a circular shift keeps each sample, so lengths and z come back in another order
+    raw = unscored(first, scale)
+    for before, after in ((windows[:, 2], raw[:, 2]), (windows.norm(dim=1), raw.norm(dim=1))):
+        torch.testing.assert_close(after.sort(dim=-1).values, before.sort(dim=-1).values, rtol=1e-4, atol=1e-5)
+    unturned = (raw[:, 0].sort(dim=-1).values - windows[:, 0].sort(dim=-1).values).abs().amax(dim=-1)
+    assert (unturned > 1e-3).all()
+
+
 @pytest.mark.parametrize("family", ["jitter", "scaling", "time_shift", "crop"])
 def test_all_other_families_change_the_scored_windows(family: str) -> None:
     windows = in_g()

@@ -74,6 +74,7 @@ CHANGED_AUGMENTATIONS = {
     "crop_fraction": 0.9,
     "rotation_degrees": 77.0,
     "rotation_axis": "z",
+    "rotate_first": True,
     "frequency_families": ("masking",),
     "perturbation_strength": 0.7,
     "perturbed_share": 0.5,

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from training.toy import LENGTH, herd, tiny
+from training.toy import LENGTH, herd, read_of, tiny
 
-from aar_ray.config import dotted
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.method.classifier import Classifier
 from aar_ray.method.encoder import PatchTSTEncoder
@@ -106,7 +105,7 @@ def test_members_stop_by_themselves_and_the_order_of_jobs_is_that_of_the_outcome
     epochs = [len(outcome.result["epochs"]) for outcome in outcomes]
     assert len(set(epochs)) > 1
     for job, outcome, last in zip(made, outcomes, epochs, strict=True):
-        assert outcome.result["applied"] == dotted(job.settings)
+        assert outcome.result["applied"] == read_of(job.settings)
         assert last == min(12, outcome.result["best_epoch"] + job.settings.finetune.patience)
     backwards = tuned(finetune_bundle(made[::-1]))[::-1]
     assert [len(outcome.result["epochs"]) for outcome in backwards] == epochs

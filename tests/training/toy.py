@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aar_ray.config import Settings, settings_from
+from aar_ray.config import FINETUNE_SECTIONS, Settings, dotted, settings_from
 from aar_ray.corpus.labelled import LabelledWindows
 
 AXES, LENGTH = 3, 23
@@ -64,6 +64,11 @@ def herd(counts: dict[int, int], *, seed: int, classes: tuple[str, ...] = CLASSE
         recordings=names,
         starts=2.0 * np.arange(len(labels)),
     )
+
+
+def read_of(settings: Settings) -> dict[str, Any]:
+    """What fine-tuning reads of the settings."""
+    return {name: value for name, value in dotted(settings).items() if name.split(".")[0] in FINETUNE_SECTIONS}
 
 
 class WrittenOutAdam:
