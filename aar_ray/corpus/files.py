@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.corpus.normalise import Scope, Statistics
 
 GROUP_ROWS = 16384
@@ -228,3 +229,28 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
         if byte < 128:
             return number, at
+
+
+def read_labelled(folder: Path, order: Sequence[str]) -> LabelledWindows:
+    """The labelled windows of an artifact, sorted by animal, recording and start.
+
+    Args:
+        folder: of Parquet files, as `aar_ray.corpus.shards` writes them.
+        order: of the behaviours; by alphabet where it is empty.
+    """
+    files = window_files(folder)
+    subjects, recordings, behaviours = (
+        labels.texts() for labels in read_names(files, ["subject", "recording", "behaviour"])
+    )
+    starts = read_starts(files)
+    by_animal = np.lexsort((starts, recordings.astype(str), subjects.astype(str)))
+    classes = tuple(sorted(set(behaviours), key=lambda name: (order.index(name) if order else 0, name)))
+    codes = {name: code for code, name in enumerate(classes)}
+    return LabelledWindows(
+        windows=read_windows(files)[by_animal],
+        labels=np.array([codes[name] for name in behaviours[by_animal]], dtype=np.int64),
+        classes=classes,
+        subjects=subjects[by_animal],
+        recordings=recordings[by_animal],
+        starts=starts[by_animal],
+    )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aar_ray.corpus.files import read_names, read_starts, read_windows, window_files
 from aar_ray.corpus.guards import check_sides, check_statistics
 from aar_ray.corpus.normalise import Scope, Statistics, statistics_of, zscore, zscore_windows
 from aar_ray.corpus.splits import Fold
@@ -51,31 +49,6 @@ class LabelledWindows:
             starts=self.starts[chosen],
             statistics=self.statistics and Statistics(self.statistics.mean[chosen], self.statistics.deviation[chosen]),
         )
-
-
-def read_labelled(folder: Path, order: Sequence[str]) -> LabelledWindows:
-    """The labelled windows of an artifact, sorted by animal, recording and start.
-
-    Args:
-        folder: of Parquet files, as `aar_ray.corpus.shards` writes them.
-        order: of the behaviours; by alphabet where it is empty.
-    """
-    files = window_files(folder)
-    subjects, recordings, behaviours = (
-        labels.texts() for labels in read_names(files, ["subject", "recording", "behaviour"])
-    )
-    starts = read_starts(files)
-    by_animal = np.lexsort((starts, recordings.astype(str), subjects.astype(str)))
-    classes = tuple(sorted(set(behaviours), key=lambda name: (order.index(name) if order else 0, name)))
-    codes = {name: code for code, name in enumerate(classes)}
-    return LabelledWindows(
-        windows=read_windows(files)[by_animal],
-        labels=np.array([codes[name] for name in behaviours[by_animal]], dtype=np.int64),
-        classes=classes,
-        subjects=subjects[by_animal],
-        recordings=recordings[by_animal],
-        starts=starts[by_animal],
-    )
 
 
 def normalised_for(labelled: LabelledWindows, fold: Fold, scope: Scope) -> tuple[LabelledWindows, LabelledWindows]:

@@ -36,13 +36,14 @@ from aar_ray.corpus.files import (
     GROUP_ROWS,
     Resident,
     labels_of,
+    read_labelled,
     window_files,
     window_table,
     write_windows,
 )
 from aar_ray.corpus.guards import check_sensors
 from aar_ray.corpus.harvest import Harvest, ReadBatch, read_batches, windows_of
-from aar_ray.corpus.labelled import LabelledWindows, read_labelled
+from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.corpus.readers import Part, fingerprint
 from aar_ray.corpus.recording import InputError
 from aar_ray.corpus.summary import Summary, Sums, sums_of

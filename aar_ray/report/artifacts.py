@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aar_ray.corpus.labelled import LabelledWindows, normalised_for, read_labelled
+from aar_ray.corpus.files import read_labelled
+from aar_ray.corpus.labelled import LabelledWindows, normalised_for
 from aar_ray.corpus.splits import Fold
 from aar_ray.seeds import stream
 from aar_ray.store import MADE_FROM

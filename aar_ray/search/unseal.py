@@ -16,8 +16,9 @@ import safetensors.torch
 
 from aar_ray.config import Study, settings_from
 from aar_ray.corpus.checks import labelled_parts
+from aar_ray.corpus.files import read_labelled
 from aar_ray.corpus.harvest import harvest
-from aar_ray.corpus.labelled import LabelledWindows, normalised_for, read_labelled
+from aar_ray.corpus.labelled import LabelledWindows, normalised_for
 from aar_ray.corpus.splits import Fold
 from aar_ray.corpus.stretches import Findings
 from aar_ray.method.scores import confusion_matrix, scores
