@@ -81,7 +81,7 @@ def test_the_reference_is_the_nearest_point_of_the_space() -> None:
 
 
 def test_a_failed_trial_is_not_told_as_a_result() -> None:
-    study = small_study(search={PRETRAIN: {"uniform": [0.05, 1.0]}}, sampler={"startup_trials": 2})
+    study = small_study(search={PRETRAIN: {"uniform": [0.05, 1.0]}}, sampler={"name": "tpe", "startup_trials": 2})
     scored = [Known({PRETRAIN: 0.1 * number}, "complete", 0.1 * number) for number in range(1, 8)]
     failed = [*scored, Known({PRETRAIN: 0.9}, "failed")]
     settings = [Proposer(study).propose(known) for known in (failed, [*scored, Known({PRETRAIN: 0.9}, "failed", 0.99)])]

@@ -113,7 +113,7 @@ def test_several_objectives_are_weighed_where_one_ignores_cost() -> None:
     def mean_margin(objectives: list[str]) -> float:
         study = small_study(
             search={"tfc.margin": {"uniform": [0.05, 1.0]}, "tfc.contrastive_weight": {"uniform": [0, 1]}},
-            sampler={"startup_trials": 8, "trials_per_encoder": 1, "objectives": objectives},
+            sampler={"name": "tpe", "startup_trials": 8, "trials_per_encoder": 1, "objectives": objectives},
         )
         # more of the margin costs more and scores more
         known = run(study, 40, lambda settings: settings["tfc.margin"])

@@ -433,6 +433,8 @@ def other_values(name: str) -> list[Any]:
     section, field = name.split(".")
     kind = type(getattr(Settings(), section)).model_fields[field].annotation
     value = dotted(Settings())[name]
+    if isinstance(value, bool):
+        return [not value]
     if isinstance(value, list):
         return [value[:1], value[::-1]]
     if isinstance(value, int | float):
