@@ -84,12 +84,15 @@ def plan_rows(record: StudyRecord) -> Iterator[tuple[str, str, str]]:
     yield "trials", _known(record.started.get("trials")), counted
     hours = (record.file.get("budget") or {}).get("hours")
     yield "hours", "no limit" if hours is None else f"{hours:g}", f"{wall_seconds(record) / 3600:.2f}"
+    planned = record.planned
     keys = {trial.pretrained["key"] for trial in record.trials.values() if trial.pretrained}
-    yield (
-        "encoders",
-        "one or more for all trials",
-        f"{len(keys)} for {sum(bool(t.pretrained) for t in record.trials.values())} trials",
-    )
+    shared = sum(bool(trial.pretrained) for trial in record.trials.values())
+    yield "encoders", _known(planned.get("encoders")), f"{len(keys)} for {shared} trials"
+    if planned:
+        made = {share.stage: share.made for share in shares(record)}
+        yield "time", duration(planned["seconds"]), duration(wall_seconds(record))
+        yield "pre-training", duration(planned["seconds_pretrain"]), duration(made.get("pre-training", 0.0))
+        yield "fine-tuning", duration(planned["seconds_finetune"]), duration(made.get("fine-tuning", 0.0))
     folds = len(record.started.get("folds", ()))
     whole = sum(len(trial.folds) == folds for trial in record.trials.values() if trial.state == "complete")
     yield "folds a trial", _known(folds), f"{whole} complete trials have all"

@@ -93,6 +93,11 @@ class StudyRecord:
         return last
 
     @property
+    def planned(self) -> Event:
+        """What `--plan` said last; empty where it was not asked."""
+        return next((event for event in reversed(self.events) if event["event"] == "planned"), {})
+
+    @property
     def unsealed(self) -> Event | None:
         """The scores on the test animals, if they were taken."""
         return next((event for event in self.events if event["event"] == "unsealed"), None)
