@@ -172,10 +172,17 @@ def known_trials(events: Sequence[Event]) -> list[Known]:
 def _price(events: Sequence[Event]) -> float:
     """Seconds of a pre-train in seconds of one fold, by trial 0, to a power of two.
 
-    One measurement for the whole study, and a rough one, so that a study that is interrupted decides as before.
+    One measurement for the whole study, and a rough one, so that a study that is interrupted decides as before. The
+    quickest epoch and the quickest fold are taken: what slows others down, such as a kill beside them, is no cost of
+    theirs.
     """
-    pretrain = [event["seconds"] for event in events if event["event"] == "pretrained" and event["trial"] == 0]
-    folds = [event["seconds"] for event in events if event["event"] == "fold_finished" and event["trial"] == 0]
-    if not pretrain or not folds or min(pretrain[-1], math.fsum(folds)) <= 0:
+    first = [event for event in events if event.get("trial") == 0]
+    epochs = {event["epoch"]: event["metrics"]["seconds"] for event in first if event["event"] == "pretrain_epoch"}
+    whole = [event["seconds"] for event in first if event["event"] == "pretrained"]
+    folds = [event["seconds"] for event in first if event["event"] == "fold_finished"]
+    if not whole or not folds:
         return 1.0
-    return float(2.0 ** round(math.log2(pretrain[-1] * len(folds) / math.fsum(folds))))
+    pretrain = len(epochs) * min(epochs.values()) if epochs else whole[-1]
+    if min(pretrain, *folds) <= 0:
+        return 1.0
+    return float(2.0 ** round(math.log2(pretrain / min(folds))))
