@@ -15,13 +15,13 @@ from aar_ray.report.drawing import ACCENT, MUTED, STYLE
 
 
 def arms_table(arms: pd.DataFrame, simulated: bool) -> Table:
-    """One row an arm, the first one first; differences in points of macro-F1, paired over animals.
+    """One row an arm, the first one first; differences in points of macro-F1, paired over animals and seeds.
 
     Args:
         arms: as `aar_ray.search.ranking.arms` gives it.
         simulated: whether the animals are; the title then says so.
     """
-    title = f"Arms against {arms['arm'].iloc[0]}: macro-F1, and points of difference paired over the animals"
+    title = f"Arms against {arms['arm'].iloc[0]}: macro-F1, and points of difference paired over animals and seeds"
     table = Table(title=f"SIMULATED animals: {title}" if simulated else title, box=box.SIMPLE_HEAD, show_edge=False)
     for head in ("arm", "runs", "F1", "95 %", "points", "95 %"):
         table.add_column(head, justify="left" if head == "arm" else "right", overflow="fold")
@@ -50,7 +50,7 @@ def draw_arms(arms: pd.DataFrame, simulated: bool, path: Path) -> None:
         axes.errorbar(middle, places, xerr=reach, fmt="o", color=ACCENT, capsize=3)
         axes.axvline(0, color=MUTED, linewidth=1)
         axes.set_yticks(places, list(others["arm"]))
-        axes.invert_yaxis()
+        axes.set_ylim(len(others) - 0.5, -0.5)  # the first on top
         axes.set_xlabel(f"points of macro-F1 against {arms['arm'].iloc[0]}, 95 % over animals and seeds")
         if simulated:
             axes.set_title("SIMULATED animals")

@@ -116,18 +116,23 @@ def scored_settings(trials: Mapping[int, TrialRecord]) -> list[Scored]:
     In a search the first run of a setting is what picked it out; in a study of arms nothing was picked.
     """
     animals = validation_animals(trials.values())
-    runs: defaultdict[int, list[TrialRecord]] = defaultdict(list)
-    for number, trial in trials.items():
-        if trial.state == "complete" and trial.folds:
-            runs[number if trial.repeat_of is None else trial.repeat_of].append(trial)
     return [
         Scored(
             number,
             np.array([[_of_animal(trial).get(animal, np.nan) for animal in animals] for trial in own]),
             np.array([trial.repeat_of is None and trial.arm is None for trial in own]),
         )
-        for number, own in sorted(runs.items())
+        for number, own in _runs(trials).items()
     ]
+
+
+def _runs(trials: Mapping[int, TrialRecord]) -> dict[int, list[TrialRecord]]:
+    """Complete runs of every setting, by the number of its first trial."""
+    runs: defaultdict[int, list[TrialRecord]] = defaultdict(list)
+    for number, trial in trials.items():
+        if trial.state == "complete" and trial.folds:
+            runs[number if trial.repeat_of is None else trial.repeat_of].append(trial)
+    return dict(sorted(runs.items()))
 
 
 def baselines(events: Iterable[Event]) -> pd.DataFrame:
@@ -176,18 +181,32 @@ def arms(events: Iterable[Event]) -> pd.DataFrame:
 
     Returns:
         Columns `arm`, `runs`, `macro_f1`, `macro_f1_low`, `macro_f1_high`, and `difference`, `difference_low`,
-        `difference_high`: from the first arm, paired over the animals, 95 % over animals and seeds; NaN for itself.
+        `difference_high`: from the first arm, paired over the animals and seeds, 95 % over both; NaN for itself.
     """
     trials = trial_records(events)
     settings = scored_settings(trials)
     seeds = seed_spread(settings)
+    gains = [_gain(trials, one, settings[0]) for one in settings[1:]]
+    seeds_of_gains = seed_spread(gains)
     rows = []
-    for one in settings:
+    for one, gain in zip(settings, [None, *gains], strict=True):
         score = _cut_off(interval(one, seeds))
-        found = paired_difference(one, settings[0], seeds) if one is not settings[0] else (np.nan,) * 3
-        difference = dict(zip(("difference", "difference_low", "difference_high"), found, strict=False))
+        found = interval(gain, seeds_of_gains) if gain else (np.nan,) * 3
+        difference = dict(zip(("difference", "difference_low", "difference_high"), found, strict=True))
         rows.append({"arm": trials[one.number].arm, "runs": len(one.scores), **score, **difference})
     return pd.DataFrame(rows)
+
+
+def _gain(trials: Mapping[int, TrialRecord], ours: Scored, theirs: Scored) -> Scored:
+    """What `ours` has more than `theirs`, run by run: equal seeds give both equal draws, which a difference cancels."""
+    of_ours, of_theirs = (
+        {trial.seed: row for row, trial in enumerate(_runs(trials)[one.number])} for one in (ours, theirs)
+    )
+    shared = [seed for seed in of_ours if seed in of_theirs]
+    rows = [of_ours[seed] for seed in shared]
+    return Scored(
+        ours.number, ours.scores[rows] - theirs.scores[[of_theirs[seed] for seed in shared]], ours.sought[rows]
+    )
 
 
 def write_ranking(frame: pd.DataFrame, path: Path) -> None:

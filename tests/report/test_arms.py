@@ -20,12 +20,12 @@ SCORES = {"scratch": [[0.5, 0.6, 0.4], [0.52, 0.61, 0.38]], "pre-trained": [[0.6
 """By arm, a row a seed and a column an animal."""
 
 
-def journal() -> list[dict[str, Any]]:
-    events: list[dict[str, Any]] = [{"event": "study_started", "simulated": True, "search": {}, "arms": dict(SCORES)}]
+def journal(scores: dict[str, list[list[float]]] = SCORES) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = [{"event": "study_started", "simulated": True, "search": {}, "arms": dict(scores)}]
     first: dict[str, int] = {}
     number = 0
     for seed in range(2):
-        for arm, runs in SCORES.items():
+        for arm, runs in scores.items():
             begun = {"settings": {}, "origin": "repeat" if seed else "arm", "arm": arm, "seed": seed}
             repeat_of = first.get(arm)
             events.append({"event": "trial_started", "trial": number, **begun, "repeat_of": repeat_of})
@@ -55,6 +55,26 @@ def test_each_arm_is_compared_with_the_first_animal_by_animal_over_its_seeds() -
     assert low < second["difference"] < high
     assert high - low > 0.5 * (t_interval(ours - theirs).high - t_interval(ours - theirs).low)
     assert found.iloc[0][["difference", "difference_low", "difference_high"]].isna().all()
+
+
+def test_what_a_seed_does_to_both_arms_alike_is_no_doubt_about_their_difference() -> None:
+    gain = np.array([0.1, 0.12, 0.08])
+    lucky, unlucky = np.array([0.7, 0.8, 0.6]), np.array([0.3, 0.4, 0.2])
+    scores = {
+        "scratch": [lucky.tolist(), unlucky.tolist()],
+        "pre-trained": [(lucky + gain).tolist(), (unlucky + gain).tolist()],
+    }
+    second = arms(journal(scores)).iloc[1]
+    alone = t_interval(gain)
+    found = second[["difference", "difference_low", "difference_high"]].to_list()
+    assert found == pytest.approx([alone.mean, alone.low, alone.high])
+
+
+def test_a_seed_that_one_arm_lacks_is_not_compared() -> None:
+    events = [event for event in journal() if not (event["event"] == "trial_finished" and event["trial"] == 2)]
+    second = arms(events).iloc[1]
+    ours, theirs = (np.array(SCORES[arm][0]) for arm in ("pre-trained", "scratch"))
+    assert second["difference"] == pytest.approx((ours - theirs).mean())
 
 
 def test_the_table_says_points_and_that_animals_are_simulated() -> None:
