@@ -23,7 +23,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from aar_ray import study
+from aar_ray import commands
 from aar_ray.config import Study
 from aar_ray.search.evidence import Scored, paired_difference, seed_spread
 from aar_ray.search.journal import Event, read_events
@@ -113,7 +113,7 @@ def main() -> int:
     if missing:
         print(f"skipped: {options.data} does not hold {', '.join(missing)}")
         return 0
-    status = study.run(_study(options), options.results)
+    status = commands.run(_study(options), options.results)
     events = list(read_events(options.results / "real_cattle" / "journal.jsonl"))
     console = Console(width=120)
     console.print(_by_cow(events), _differences(events))

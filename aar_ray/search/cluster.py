@@ -28,7 +28,7 @@ for _name, _value in QUIET.items():
 import ray  # noqa: E402
 
 from aar_ray.config import Resources  # noqa: E402
-from aar_ray.search.placement import Node, Placement, place  # noqa: E402
+from aar_ray.search.placement import Node, Placement, place, processors_of  # noqa: E402
 
 ANSWER_SECONDS = 3.0
 """For the first word of a cluster."""
@@ -60,7 +60,7 @@ def _connect(resources: Resources, address: str | None) -> None:
             _check_that_it_answers(address)
             ray.init(address=address, **shared)
             return
-        processors = resources.cpus or _processors()
+        processors = processors_of(resources)
         # the node inherits it; at Ray's default, one a processor, a laptop is warned about each start of a few workers
         os.environ.setdefault("RAY_worker_maximum_startup_concurrency", str(max(16, processors)))
         ray.init(
@@ -84,11 +84,6 @@ def _check_that_it_answers(address: str) -> None:
         raise ConnectionError(
             f"--address must be a running Ray cluster's, got {address} ({error}); leave it out to run on this machine"
         ) from error
-
-
-def _processors() -> int:
-    """Of this machine, at least the two that a pre-train and a fine-tuning side by side take."""
-    return max(2, len(os.sched_getaffinity(0)))
 
 
 def _nodes() -> list[Node]:

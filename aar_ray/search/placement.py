@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -71,6 +72,44 @@ def place(resources: Resources, nodes: Sequence[Node]) -> Placement:
     fold = {"CPU": placement.fold_cpus, "GPU": placement.fold_gpus}
     more = sum(min(int(node.get(name, 0) // amount) for name, amount in fold.items() if amount) for node in free)
     return replace(placement, fold_tasks=1 + more)
+
+
+def processors_of(resources: Resources) -> int:
+    """Of this machine, as the study is to use it: at least two, for a pre-train and a fine-tuning side by side."""
+    return resources.cpus or max(2, len(os.sched_getaffinity(0)))
+
+
+def check_this_machine(resources: Resources) -> None:
+    """Refuse what a cluster of this machine alone could never hold, without starting one.
+
+    Accelerators are not looked for here: `place` counts them once Ray has found them.
+
+    Raises:
+        DoesNotFit: a worker group, all groups together with what they may keep while they wait, or a fine-tuning task
+            needs more processors than there are.
+    """
+    cpus, pretrain, finetune = processors_of(resources), resources.pretrain, resources.finetune
+    group = pretrain.workers * pretrain.cpus_per_worker
+    if group > cpus:
+        raise DoesNotFit(
+            f"a worker group asks for {pretrain.workers} worker(s) x {pretrain.cpus_per_worker:g} CPU = {group:g} CPU, "
+            f"and this machine has {cpus} CPU; lower resources.pretrain, or give the address of a cluster"
+        )
+    if finetune.cpus > cpus:
+        raise DoesNotFit(
+            f"a fine-tuning task asks for {finetune.cpus:g} CPU, and this machine has {cpus} CPU; "
+            "lower resources.finetune.cpus, or give the address of a cluster"
+        )
+    # a group keeps its processors while it waits for a pre-train, so that one is counted twice: see `cluster`
+    groups = min(pretrain.groups or 1, resources.trial_slots)
+    together = groups * group + finetune.cpus
+    if together > cpus + group:
+        raise DoesNotFit(
+            f"the study asks for {groups} group(s) of {pretrain.workers} worker(s) with {pretrain.cpus_per_worker:g} "
+            f"CPU each and a fine-tuning task with {finetune.cpus:g} CPU beside them, {together:g} CPU "
+            f"together; this machine has {cpus} CPU, and one group of {group:g} CPU more while another waits. "
+            "Lower resources.pretrain, or give the address of a cluster"
+        )
 
 
 def _check(placement: Placement, nodes: Sequence[Node]) -> list[dict[str, float]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -171,6 +173,36 @@ def test_a_mistake_is_named_before_ray_starts(
     assert farm.contents() == {}
 
 
+SLOW = ("torch", "pandas", "scipy", "sklearn", "optuna", "ray")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["resources.cpus=2", "resources.pretrain.cpus_per_worker=64"], "1 worker(s) x 64 CPU = 64 CPU, and this"),
+        (
+            ["resources.cpus=2", "resources.finetune.cpus=3"],
+            "a fine-tuning task asks for 3 CPU, and this machine",
+        ),
+        (["resources.cpus=2", "resources.pretrain.groups=3", "resources.trial_slots=3"], "3 group(s)"),
+        (["budget.trials=many"], "budget.trials"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_slow_is_imported(
+    farm: Farm, changes: list[str], message: str
+) -> None:
+    YAML().dump(farm.study, farm.file)
+    arguments = [str(farm.file), "--results", str(farm.results), *(part for one in changes for part in ("--set", one))]
+    program = (
+        "import sys; from aar_ray.study import main; "
+        f"status = main({arguments!r}); print(status, *sorted({SLOW!r} & sys.modules.keys()))"
+    ).replace(repr(SLOW), repr(set(SLOW)))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert message in done.stderr
+    assert done.stdout.split() == ["1"]
+    assert farm.contents() == {}
+
+
 @pytest.mark.usefixtures("no_ray")
 def test_a_missing_study_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "no_such.yaml"), "--results", str(tmp_path / "results")]) == 1
@@ -291,11 +323,12 @@ def test_what_only_reading_shows_is_named_with_its_line_and_loses_nothing(
 def test_a_start_that_fails_leaves_nothing_that_the_next_one_meets(
     farm: Farm, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    farm.study["resources"]["pretrain"] = {"cpus_per_worker": 64}
+    # as many as this machine is said to have, and more than the cluster of the test has
+    farm.study["resources"].update(cpus=64, pretrain={"cpus_per_worker": 64})
     assert farm.command() == 1
     assert "64 CPU" in capsys.readouterr().err
     assert farm.contents() == {}
-    del farm.study["resources"]["pretrain"]
+    del farm.study["resources"]["pretrain"], farm.study["resources"]["cpus"]
     farm.spoil("Dora", 1200, "y", "n/k")
     assert farm.command() == 1
     assert "Dora.csv:1202" in capsys.readouterr().err

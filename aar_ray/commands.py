@@ -1,0 +1,201 @@
+"""What the command line does with a study: run it, plan it, run a trial again, unseal its test animals.
+
+Importing this takes seconds; `study` reads the file, and refuses what cannot run, before it does.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from aar_ray.config import Study
+from aar_ray.report.arms import arms_table, draw_arms
+from aar_ray.report.page import write_report
+from aar_ray.report.progress import Progress
+from aar_ray.report.table import ranked_table, sealed_table
+from aar_ray.report.tensorboard import rebuild
+from aar_ray.search.budget import check_budget
+from aar_ray.search.cluster import cluster
+from aar_ray.search.engine import run_study
+from aar_ray.search.garbage import remember
+from aar_ray.search.journal import Event, Journal, has_begun, read_events
+from aar_ray.search.plan import make_plan, plan_lines
+from aar_ray.search.precision import settle_precision
+from aar_ray.search.prepared import prepare
+from aar_ray.search.ranking import arms, baselines, rank, write_ranking
+from aar_ray.search.rerun import rerun_trial
+from aar_ray.search.unseal import ready, refuse_after_unsealing, unseal
+from aar_ray.search.warm_start import find_earlier
+from aar_ray.store import Store
+from aar_ray.study_file.loader import load_study, save_study
+
+PLAIN_WIDTH = 140
+"""Characters a line where there is no terminal: the ranked table in one line a trial."""
+
+
+def run(
+    study: Study, results: Path, *, address: str | None = None, resume: bool = False, retry_failed: bool = False
+) -> int:
+    """Run a study in `results/<its name>`; returns the exit status."""
+    folder = results / study.name
+    journal = _open(study, folder, resume or retry_failed)
+    try:
+        refuse_after_unsealing(journal.events)
+    except ValueError:
+        journal.close()
+        raise
+    console = _console()
+    try:
+        board = rebuild(folder / "tensorboard", journal.events, Path(study.store))
+        try:
+            with (
+                Progress(console, study.planned_trials) as progress,
+                cluster(study.resources, address) as placement,
+                _terminated_as_interrupted(),
+            ):
+                check_budget(study.budget, placement)
+                progress.recall(journal.events)
+
+                def observe(event: Event) -> None:
+                    board.observe(event)
+                    progress.observe(event)
+
+                finished = run_study(study, placement, journal, observe, progress.stage, retry_failed=retry_failed)
+        finally:
+            board.close()
+            if has_begun(journal.events):
+                write_ranking(rank(journal.events), folder / "ranking.csv")
+            else:
+                # nothing was begun: nothing stays that a corrected study file would meet
+                shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+                if not journal.events:
+                    (folder / "study.yaml").unlink(missing_ok=True)
+    finally:
+        journal.close()
+    if not finished:
+        raise KeyboardInterrupt
+    ranking = rank(journal.events)
+    console.print(ranked_table(ranking, baselines(journal.events), study.simulated))
+    compared = arms(journal.events) if study.arms else None
+    if compared is not None and len(compared):
+        console.print(arms_table(compared, study.simulated))
+        draw_arms(compared, study.simulated, folder / "arms.svg")
+        console.print(f"figure: {folder / 'arms.svg'}", markup=False)
+    console.print(f"tensorboard --logdir {folder / 'tensorboard'}", markup=False)
+    console.print(f"report: {write_report(folder)}", markup=False)
+    return 0 if (ranking["state"] == "complete").any() else 1
+
+
+def unseal_study(study: Study, results: Path) -> int:
+    """Score a finished study's models on its test animals, once; returns the exit status."""
+    folder = results / study.name
+    # before anything is written
+    ready(study, list(read_events(folder / "journal.jsonl")))
+    journal = _open(study, folder, resume=True)
+    try:
+        event = unseal(study, journal.events, journal.append)
+    finally:
+        journal.close()
+    console = Console()
+    console.print(sealed_table(event, study.simulated))
+    console.print(f"report: {write_report(folder)}", markup=False)
+    return 0
+
+
+def plan(study: Study, results: Path, *, address: str | None = None) -> int:
+    """Say what a study would do and cost, and write it into its journal; returns the exit status."""
+    journal = _open(study, results / study.name, resume=False)
+    console = _console()
+    try:
+        with Progress(console, study.planned_trials) as progress, cluster(study.resources, address) as placement:
+            check_budget(study.budget, placement)
+            progress.stage("building the corpus")
+            store = Store(study.store)
+            remember(store, journal.path)
+            study = settle_precision(study, placement, progress.stage)
+            fields = make_plan(prepare(study, placement, store), journal.events, store, progress.stage)
+        journal.append("planned", **fields)
+    finally:
+        if not journal.events:
+            (results / study.name / "study.yaml").unlink(missing_ok=True)
+        journal.close()
+    for line in plan_lines(fields, study.name):
+        console.print(line, markup=False, highlight=False)
+    return 0
+
+
+def again(study: Study, results: Path, number: int, *, address: str | None = None) -> int:
+    """Run one trial again and say whether it came to the same; returns the exit status, 0 where it did."""
+    journal = _open(study, results / study.name, resume=True)
+    console = _console()
+    try:
+        with Progress(console, 1) as progress, cluster(study.resources, address) as placement:
+            differences = rerun_trial(study, placement, journal.events, number, progress.stage)
+    finally:
+        journal.close()
+    for line in differences:
+        console.print(line, markup=False, highlight=False)
+    if differences:
+        console.print(f"trial {number} differs from its first run in {len(differences)} values")
+        return 1
+    console.print(f"trial {number} is equal to its first run, to the bit")
+    return 0
+
+
+def _console() -> Console:
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, PLAIN_WIDTH)
+    return console
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM would save nothing; as SIGINT it lets Ray Tune stop its trials.
+
+    To be entered after Ray was started, which puts a handler of its own in place.
+    """
+    earlier = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier or signal.SIG_DFL)
+
+
+def _open(study: Study, folder: Path, resume: bool) -> Journal:
+    """The study's journal, once it is certain that it is this study's."""
+    before = folder / "study.yaml"
+    if resume and not has_begun(read_events(folder / "journal.jsonl")):
+        raise ValueError(
+            "--resume, --retry-failed and --trial go on with an earlier run, and there is none in "
+            f"{folder}; leave them out"
+        )
+    journal = Journal(folder / "journal.jsonl")
+    try:
+        # a plan, and a start that failed before its first event, bind nobody
+        if has_begun(journal.events) and before.is_file():
+            _same_study(study, load_study(before), folder)
+        find_earlier(study, folder.parent, journal.events)
+        save_study(study, before)
+    except BaseException:
+        journal.close()
+        raise
+    return journal
+
+
+def _same_study(study: Study, earlier: Study, folder: Path) -> None:
+    """A study goes on with another budget, more seeds or other machines, but not as another study."""
+    changeable = {"budget", "seeds", "confirm", "resources"}
+    now, then = (each.model_dump(exclude=changeable) for each in (study, earlier))
+    differing = [name for name in now if now[name] != then[name]]
+    if differing:
+        raise ValueError(
+            f"{folder} holds a study of this name with another {', '.join(differing)}; "
+            "give the study another name, or remove the folder"
+        )
