@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from aar_ray.method.layers import Dropout, LayerNorm, Linear, TokenBatchNorm, short_softmax
+from aar_ray.method.layers import Dropout, LayerNorm, Linear, TokenBatchNorm, mixed_values
 from aar_ray.method.patches import cut_patches, patch_count
 
 
@@ -110,13 +110,7 @@ class SelfAttention(nn.Module):
         self, tokens: Float[Tensor, "*models series patches size"]
     ) -> Float[Tensor, "*models series patches size"]:
         projected = self.query_key_value(tokens).unflatten(-1, (3, self.heads, -1))
-        query, key, value = projected.transpose(-4, -2).unbind(
-            -3
-        )  # each [*models, series, heads, patches, size / heads]
-        # plain products: at 6 to 25 tokens the fused attention kernels cost more than they save on a CPU
-        scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-1, -2)
-        mixed = short_softmax(scores).to(value.dtype) @ value
-        return self.output(mixed.transpose(-3, -2).flatten(-2))
+        return self.output(mixed_values(projected).flatten(-2))
 
 
 def token_norm(normalisation: Literal["layer", "batch"], size: int) -> nn.Module:

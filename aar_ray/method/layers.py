@@ -7,6 +7,7 @@ models costs little more than one call for one.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
 import torch
@@ -109,26 +110,47 @@ class Dropout(nn.Dropout):
         return onto + branch if mask is None else torch.addcmul(onto, branch, mask)
 
 
-def short_softmax(scores: Float[Tensor, "*rows size"]) -> Float[Tensor, "*rows size"]:
-    """softmax over a last dimension of a few values, in float32 at least."""
+def mixed_values(
+    projected: Float[Tensor, "*rows tokens 3 heads size"],
+) -> Float[Tensor, "*rows tokens heads size"]:
+    """softmax(Q Kᵀ / √d) V of each head and row, from Q, K and V of each token; the softmax in float32 at least."""
+    if projected.device.type == "cpu" and projected.dtype in (torch.float32, torch.float64):
+        return _ShortAttention.apply(projected.flatten(0, -5)).unflatten(0, projected.shape[:-4])
+    query, key, value = projected.transpose(-4, -2).unbind(-3)  # each [*rows, heads, tokens, size]
+    # plain products: at 6 to 25 tokens the fused kernels cost more than they save
+    scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-1, -2)
     precise = scores if scores.dtype == torch.float64 else scores.float()
-    # torch's kernel for processors takes one row at a time, 20 times longer than these whole-tensor steps at 12 values
-    return _ShortSoftmax.apply(precise) if precise.device.type == "cpu" else precise.softmax(dim=-1)
+    return (precise.softmax(dim=-1).to(value.dtype) @ value).transpose(-3, -2)
 
 
-class _ShortSoftmax(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, scores: Tensor) -> Tensor:
-        exponentials = (scores - scores.amax(dim=-1, keepdim=True)).exp_()
-        shares = exponentials.div_(exponentials.sum(dim=-1, keepdim=True))
-        ctx.save_for_backward(shares)
-        return shares
+class _ShortAttention(torch.autograd.Function):
+    """For processors, whose time goes into copies here: one of Q, K and V together, none in between.
+
+    The softmax takes whole-tensor steps, since torch's kernel takes one row at a time, 20 times longer at 12 values.
+    """
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (shares,) = ctx.saved_tensors
-        weighted = gradient * shares
-        return weighted.sub_(shares * weighted.sum(dim=-1, keepdim=True))
+    def forward(ctx: Any, projected: Float[Tensor, "rows tokens 3 heads size"]) -> Tensor:
+        rows, tokens, _, heads, size = projected.shape
+        query, key, value = projected.permute(2, 0, 3, 1, 4).reshape(3, rows * heads, tokens, size)
+        shares = torch.bmm(query, key.transpose(1, 2)).mul_(size**-0.5)
+        shares.sub_(shares.amax(dim=-1, keepdim=True)).exp_()
+        shares.div_(shares.sum(dim=-1, keepdim=True))
+        ctx.save_for_backward(query, key, value, shares)
+        return torch.bmm(shares, value).view(rows, heads, tokens, size).transpose(1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Float[Tensor, "rows tokens heads size"]) -> Tensor:
+        query, key, value, shares = ctx.saved_tensors
+        rows, tokens, heads, size = gradient.shape
+        mixed = gradient.transpose(1, 2).reshape(rows * heads, tokens, size)
+        both = query.new_empty(3, rows * heads, tokens, size)
+        torch.bmm(shares.transpose(1, 2), mixed, out=both[2])
+        scores = torch.bmm(mixed, value.transpose(1, 2)).mul_(shares)
+        scores.addcmul_(shares, scores.sum(dim=-1, keepdim=True), value=-1).mul_(size**-0.5)
+        torch.bmm(scores, key, out=both[0])
+        torch.bmm(scores.transpose(1, 2), query, out=both[1])
+        return both.view(3, rows, heads, tokens, size).permute(1, 3, 0, 2, 4)
 
 
 def _beside_rows(parameter: Float[Tensor, "models size"], inputs: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ from aar_ray.training.bundle import EVALUATION_BATCH, Bundle, Member, Turn
 from aar_ray.training.labels import chosen_labels
 from aar_ray.training.rates import Rates
 
-VERSION = 3
+VERSION = 4
 """Part of every fine-tune key: raise it when the same settings would give another classifier."""
 
 

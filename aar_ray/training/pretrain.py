@@ -33,7 +33,7 @@ from aar_ray.training.applied import optimiser_settings, tfc_settings
 from aar_ray.training.masks import Masks
 from aar_ray.training.precision import check_bfloat16
 
-VERSION = 3
+VERSION = 4
 """Part of every pre-train key: raise it when the same settings would give another encoder."""
 
 WATCHED_WINDOWS = 512
