@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
+from small_study import SMALL
 from wrong_study_files import BASE, STRIDE_LE_LENGTH, changed, loaded, problems_of
+
+from aar_ray.study_file.loader import StudyFileError, load_study
 
 
 @pytest.fixture
@@ -90,3 +94,15 @@ def test_what_an_override_leaves_out_is_missing_in_the_override(file: Path) -> N
 def test_override_of_one_entry_leaves_the_places_of_others(file: Path) -> None:
     problems = problems_of(file, changed(("unit: mg", "unit: kg")), "data.unlabelled.1.rate_hz=25", "tfc.margin=0.3")
     assert [problem.split(": ")[0] for problem in problems] == ["11:13"]
+
+
+def test_first_epochs_are_refused_where_nothing_is_pre_trained(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    study = {**SMALL, "sampler": {"name": "stage_aware", "first_epochs": 1}}
+    study["search"] = {"finetune.learning_rate": {"log_uniform": [1e-4, 1e-2]}}
+    YAML().dump(study, file)
+    assert load_study(file).sampler.first_epochs == 1
+    study["fixed"] = {**SMALL["fixed"], "finetune.initial_weights": "random"}
+    YAML().dump(study, file)
+    with pytest.raises(StudyFileError, match=r"sampler\.first_epochs: judges encoders by their first epochs"):
+        load_study(file)

@@ -32,6 +32,9 @@ def check_sampler(document: Document, space: Space) -> None:
     if first is not None and 0 in space.values("pretrain.probe_every"):
         message = "needs the linear probe to judge by, and pretrain.probe_every is 0"
         document.report(("sampler", "first_epochs"), message)
+    if first is not None and "random" in space.values("finetune.initial_weights"):
+        message = "judges encoders by their first epochs, and with finetune.initial_weights random none is pre-trained"
+        document.report(("sampler", "first_epochs"), message)
     if sampler.get("name") == "cma-es" and len(varying) == 1:
         message = f"cma-es needs two searched settings or more, got {varying[0]} alone; use tpe or gp"
         document.report(("sampler", "name"), message)
