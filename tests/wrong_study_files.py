@@ -328,8 +328,8 @@ WRONG = [
     ("budget:", "warm_start: [¦7]\nbudget:", "warm_start.0: must be text, got 7; put it in quotes"),
     (
         "budget:",
-        "¦warm_start: [a]\nbudget:",
-        "warm_start: goes with a sampler that can be told of other studies, tpe, gp",
+        "sampler: {name: random}\n¦warm_start: [a]\nbudget:",
+        "warm_start: goes with a sampler that can be told of other studies, stage_aware, tpe, gp",
     ),
     (
         "budget:",

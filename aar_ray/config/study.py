@@ -142,7 +142,7 @@ class Study(Part):
     leaves out is as in trial 0."""
     warm_start: Names = ()
     """Earlier studies, by name or by the folder of their results: tpe, gp and cma-es are told their complete trials, as
-    far as this study could have proposed them."""
+    far as this study could have proposed them; stage_aware runs the best few of these after trial 0."""
     sampler: Sampler = Sampler()
     budget: Budget = Budget()
     confirm: Confirm = Confirm()

@@ -70,7 +70,7 @@ class Agenda:
         if self.proposer is None:
             return self._next_arm(history.trials)
         searched = [history.trials[number] for number in history.searched()]
-        if self.spending is not None and len(searched) > len(self.study.enqueue):
+        if self.spending is not None and len(searched) > len(self.proposer.enqueued):
             found = self._spend(self.spending, history)
         else:
             found = self._next_of_search(self.proposer, searched)

@@ -30,6 +30,9 @@ ATTEMPTS = 10
 CHANCES = 100
 """Uniform draws after which the points of a finite space are looked through one by one."""
 
+TAKEN_OVER = 3
+"""Best settings of earlier studies that stage_aware runs itself: their animals' levels are not this study's."""
+
 LEAST_SECONDS = 1e-3
 """Seconds of a trial that took none by the clock: cost is compared by its logarithm."""
 
@@ -76,15 +79,31 @@ class Proposer:
         defaults = dotted(study.reference())
         self.reference = {name: hashable(defaults[name]) for name in study.search}
         self.earlier = earlier
-        self.enqueued = [
-            {name: hashable(value) for name, value in study.completed(given).items()} for given in study.enqueue
-        ]
+        given = [{name: hashable(value) for name, value in study.completed(one).items()} for one in study.enqueue]
+        self.enqueued = self._new_ones([*given, *self._taken_over(given)])
         self._grids: dict[int | None, list[dict[str, Any]]] = {}
+
+    def _taken_over(self, given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The earlier studies' best settings beside those that run anyway, where the sampler is not told of them."""
+        if self.sampler.name != "stage_aware":
+            return []
+        best = sorted(self.earlier, key=lambda trial: -(trial.macro_f1 or 0.0))
+        settings = self._new_ones([dict(trial.settings) for trial in best])
+        return [one for one in settings if one not in given][:TAKEN_OVER]
+
+    def _new_ones(self, settings: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Each of the settings once, without those of trial 0."""
+        found: list[dict[str, Any]] = []
+        for one in settings:
+            if one != self.reference and one not in found:
+                found.append(one)
+        return found
 
     def propose(self, known: Sequence[Known]) -> Proposal | None:
         """Settings of the trial that follows the `known` ones, or None when there is nothing new to try.
 
-        Trial 0 is the paper's setting, then come those that the file enqueues. Then every `trials_per_encoder` trials
+        Trial 0 is the paper's setting, then come those that the file enqueues and, under stage_aware, the best of
+        earlier studies. Then every `trials_per_encoder` trials
         share an encoder: with continuous λ and δ a sampler would never come back to one that is paid for. Equal
         settings are never proposed twice: a draw that repeats a trial has its answer in the journal, which the sampler
         was told, and another one is drawn.

@@ -9,8 +9,8 @@ from aar_ray.study_file.settings import Space
 from aar_ray.study_file.text import Document
 from aar_ray.study_file.wording import one_of
 
-TOLD = ("tpe", "gp", "cma-es")
-"""Samplers that learn from whole scores of any study; stage_aware compares folds within one."""
+TOLD = ("stage_aware", "tpe", "gp", "cma-es")
+"""Samplers that learn from whole scores of any study, or, as stage_aware, run its best settings first."""
 
 MOST_POINTS = 20_000
 """Points of a grid, and of a finite space that is looked through for what has not been tried."""

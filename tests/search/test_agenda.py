@@ -125,3 +125,23 @@ def test_with_confirmation_the_best_mean_among_the_confirmed_wins() -> None:
     # trial 2 scored .85 once, which nothing has confirmed; trial 0's mean is .6, trial 1's .75
     assert winner(known) == 1
     assert runs_of(known, 1) == [1, 4, 6]
+
+
+@pytest.mark.parametrize("sampler", ["stage_aware", "tpe", "random", "grid", "qmc", "cma-es", "gp"])
+def test_no_sampler_has_equal_settings_run_twice(sampler: str) -> None:
+    search = {
+        "finetune.encoder": {"choice": ["trained", "frozen"]},
+        "finetune.batch_size": {"integer": [31, 32]},
+        "tfc.margin": {"choice": [0.25, 0.5]},
+    }
+    # what is enqueued twice, or as trial 0 is, has its answer in the journal
+    enqueue = [{"tfc.margin": 0.25}, {"tfc.margin": 0.25}, {"tfc.margin": 0.5}]
+    study = small_study(
+        search=search, enqueue=enqueue, sampler={"name": sampler, "startup_trials": 2}, budget={"trials": 20}
+    )
+    known: list[Known] = []
+    while isinstance(proposal := Agenda(study, 3).next(History(known)), Proposal):
+        score = float(proposal.settings["tfc.margin"])
+        known.append(Known(proposal.settings, "complete", score, scores=dict.fromkeys(range(3), score)))
+    assert proposal == End("every setting of the space has been tried")
+    assert len(known) == len({tuple(trial.settings.items()) for trial in known}) == 8

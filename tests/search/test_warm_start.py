@@ -141,3 +141,26 @@ def test_enqueued_settings_run_after_trial_0_in_their_order() -> None:
         if len(known) == 3:
             assert proposal.settings == {MARGIN: 0.5, RATE: 1e-3, "finetune.encoder": "frozen"}
     assert proposal.origin == "sampled"
+
+
+def test_stage_aware_runs_the_best_of_earlier_studies_itself_after_what_is_enqueued() -> None:
+    rates = [1e-4, 2e-4, 3e-4, 4e-4, 5e-4, 6e-4]
+    study = small_study(
+        search={RATE: {"log_uniform": [1e-4, 1e-2]}},
+        sampler={"name": "stage_aware", "startup_trials": 3},
+        enqueue=[{RATE: 5e-4}],
+        warm_start=["before"],
+        budget={"trials": 9},
+    )
+    # 1e-4 is trial 0's and 5e-4 is enqueued: the best three of the others follow, each once
+    told = [Known({RATE: rate}, "complete", 0.5 + 100 * rate) for rate in [*rates, 6e-4]]
+    known: list[Known] = []
+    while len(known) < 5:
+        proposal = Agenda(study, 3, told).next(History(known))
+        assert isinstance(proposal, Proposal)
+        assert proposal.folds is None
+        known.append(Known(proposal.settings, "complete", 0.5, scores={0: 0.5, 1: 0.5, 2: 0.5}))
+    assert [trial.settings[RATE] for trial in known] == [1e-4, 5e-4, 6e-4, 4e-4, 3e-4]
+    proposal = Agenda(study, 3, told).next(History(known))
+    assert isinstance(proposal, Proposal)
+    assert proposal.origin == "sampled"
