@@ -44,8 +44,11 @@ class Table:
     scores: NDArray[np.float64]
     """[values of each parameter ..., folds]."""
     pretrain: int = 0
-    """How many of the first parameters are the encoder's; a new combination of them costs `price` folds."""
-    price: float = 0.0
+    """How many of the first parameters are the encoder's; a new combination of them costs its pre-training."""
+    encoder_seconds: float | NDArray[np.float64] = 0.0
+    """[values of each of those parameters ...], or the same for all."""
+    fold_seconds: float | NDArray[np.float64] = 1.0
+    """[values of each parameter ...], or the same for all."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -56,6 +59,21 @@ class Table:
     def folds(self) -> int:
         """Folds of each setting."""
         return self.scores.shape[-1]
+
+    def fold_cost(self, setting: Setting) -> float:
+        """Seconds of fine-tuning a setting on one fold."""
+        return float(np.broadcast_to(self.fold_seconds, self.sizes)[setting])
+
+    def encoder_cost(self, setting: Setting) -> float:
+        """Seconds of pre-training a setting's encoder; 0 where the table has one stage."""
+        if not self.pretrain:
+            return 0.0
+        return float(np.broadcast_to(self.encoder_seconds, self.sizes[: self.pretrain])[setting[: self.pretrain]])
+
+    def mean_cost(self) -> float:
+        """Seconds of a trial that pre-trains and is fine-tuned on all folds, mean over all settings."""
+        encoder = np.mean(self.encoder_seconds) if self.pretrain else 0.0
+        return float(encoder + self.folds * np.mean(self.fold_seconds))
 
     def regret(self, setting: Setting) -> float:
         """0 for the best setting of the table, 1 for its median one."""
@@ -81,27 +99,30 @@ class Search(Protocol):
         """All scores of a setting so far."""
 
 
-def simulate(table: Table, search: Search, budget: float) -> Iterator[tuple[float, Setting]]:
-    """The setting that a search would name after each job, with the seconds of work until then.
+def simulate(table: Table, search: Search, budget: float, *, reuse: bool = True) -> Iterator[tuple[float, Setting]]:
+    """The setting that a search would name after each job, with the seconds of all workers until then.
 
     Every search names the best mean among the settings that have the most folds.
 
     Args:
         table: what is searched.
         search: asked for a job whenever a worker is free.
-        budget: seconds of work of all workers together, a fold being one.
+        budget: seconds of work of all workers together.
+        reuse: whether an encoder is pre-trained once and waited for by whoever needs it too, or by every setting anew.
     """
     ended: dict[Setting, list[float]] = {}
-    encoders: set[Setting] = set()
+    ready: dict[Setting, float] = {}
     running: list[tuple[float, int, Job]] = []
     clock, spent, number = 0.0, 0.0, itertools.count()
     while True:
         while len(running) < WORKERS and spent < budget and (job := search.next()) is not None:
-            encoder = job.setting[: table.pretrain]
-            seconds = job.folds + (table.price if table.pretrain and encoder not in encoders else 0.0)
-            encoders.add(encoder)
+            encoder = job.setting[: table.pretrain] if reuse else job.setting
+            seconds = job.folds * table.fold_cost(job.setting)
+            if encoder not in ready:
+                ready[encoder] = clock + table.encoder_cost(job.setting)
+                spent += table.encoder_cost(job.setting)
             spent += seconds
-            heapq.heappush(running, (clock + seconds, next(number), job))
+            heapq.heappush(running, (max(clock, ready[encoder]) + seconds, next(number), job))
         if not running:
             return
         clock, _, job = heapq.heappop(running)
@@ -112,9 +133,9 @@ def simulate(table: Table, search: Search, budget: float) -> Iterator[tuple[floa
         yield clock * WORKERS, max((s for s in ended if len(ended[s]) == most), key=lambda s: np.mean(ended[s]))
 
 
-def regrets(table: Table, search: Search, budget: float, shares: Sequence[float]) -> list[float]:
+def regrets(table: Table, search: Search, budget: float, shares: Sequence[float], *, reuse: bool = True) -> list[float]:
     """Regret of what is named at shares of the budget; before anything has ended, that of a median setting."""
-    named = list(simulate(table, search, budget))
+    named = list(simulate(table, search, budget, reuse=reuse))
     found = []
     for share in shares:
         until = [setting for seconds, setting in named if seconds <= share * budget + 1e-9]
@@ -165,7 +186,9 @@ class Own:
 
     def next(self) -> Job | None:
         seen = [self._seen(number) for number in range(len(self.trials))]
-        action = self.decide.next(seen, self.table.price)
+        # as a study knows it: from its first trial
+        first = self.trials[0] if self.trials else (0,) * len(self.table.sizes)
+        action = self.decide.next(seen, self.table.encoder_cost(first) / self.table.fold_cost(first))
         if action is None:
             return None
         if isinstance(action, Promote):
