@@ -15,10 +15,11 @@ import numpy as np
 import safetensors.torch
 
 from aar_ray.config import Study, settings_from
-from aar_ray.corpus.checks import labelled_parts
+from aar_ray.corpus.checks import check_contents, labelled_parts
 from aar_ray.corpus.files import read_labelled
 from aar_ray.corpus.harvest import harvest
 from aar_ray.corpus.labelled import LabelledWindows, normalised_for
+from aar_ray.corpus.recording import InputError
 from aar_ray.corpus.splits import Fold
 from aar_ray.corpus.stretches import Findings
 from aar_ray.method.scores import confusion_matrix, scores
@@ -67,7 +68,8 @@ def unseal(study: Study, events: Sequence[Event], emit: Emit) -> Event:
     models = _models(events, {fold.name: fold for fold in folds})
     _all_kept(store, models, started)
     labelled = read_labelled(store.root / "labelled" / started["labelled"]["key"], started["classes"])
-    everything = _with_sealed(study, labelled, sorted({animal for fold in folds for animal in fold.test}))
+    tested = sorted({animal for fold in folds for animal in fold.test})
+    everything = _with_sealed(study, labelled, tested, _sketches(store, started))
     scored = [_scored(model, everything, study, store) for model in models]
     commit, changed = commit_of_code()
     animals = sorted({animal for fold in folds for animal in fold.test})
@@ -138,18 +140,48 @@ def _all_kept(store: Store, models: Sequence[Model], started: Event) -> None:
         )
 
 
-def _with_sealed(study: Study, labelled: LabelledWindows, animals: Sequence[str]) -> LabelledWindows:
-    """The labelled windows with those of the test animals that they leave out, which are read now."""
+def _sketches(store: Store, started: Event) -> dict[str, dict[str, set[int]]]:
+    """By source and recording, what the recordings that the models learned from are known again by."""
+    found: dict[str, dict[str, set[int]]] = {}
+    for stage in ("corpus", "labelled"):
+        file = store.root / stage / str((started.get(stage) or {}).get("key")) / "sketches.json"
+        if file.is_file():
+            for source, own in json.loads(file.read_text()).items():
+                found.setdefault(source, {}).update({name: set(one) for name, one in own.items()})
+    return found
+
+
+def _with_sealed(
+    study: Study, labelled: LabelledWindows, animals: Sequence[str], known: Mapping[str, Mapping[str, set[int]]]
+) -> LabelledWindows:
+    """The labelled windows with those of the test animals that they leave out, which are read now.
+
+    Args:
+        study: as its file says.
+        labelled: of the animals that were open.
+        animals: all test animals.
+        known: sketches of what the models learned from, see `_sketches`.
+
+    Raises:
+        Refused: the sealed recordings hold no window, or one of them was in what the models learned from.
+    """
     absent = sorted(set(animals) - {str(name) for name in labelled.subjects})
     if not absent:
         return labelled
     # what was open is sealed now, and the other way round
     opened = study.protocol.model_copy(update={"sealed": tuple(sorted({str(name) for name in labelled.subjects}))})
+    findings = Findings()
     found = [
         piece
         for part in labelled_parts(study.model_copy(update={"protocol": opened}))
-        for piece in harvest(part, study.data, Findings())
+        for piece in harvest(part, study.data, findings)
     ]
+    source = study.data.labelled.name
+    try:
+        # sealed recordings were not read before, so a copy of one in the corpus shows only now
+        check_contents(study.data, study.protocol, {**known, source: {**known.get(source, {}), **findings.sketches}})
+    except InputError as error:
+        raise Refused(f"the sealed test would be of what was learned from: {error}") from error
     if not found:
         raise Refused(f"the recordings of {', '.join(absent)} hold no window, so there is nothing to score")
     windows = np.concatenate([piece.windows for piece in found])

@@ -10,18 +10,20 @@ import fake_journal as journal
 import numpy as np
 import pytest
 import safetensors.torch
-from small_study import small_study
+from corpus.made_up import source, table
+from small_study import SMALL, small_study
 
 from aar_ray.config import Study, dotted
 from aar_ray.corpus.checks import labelled_parts
-from aar_ray.corpus.files import window_table, write_windows
+from aar_ray.corpus.files import read_labelled, window_table, write_windows
 from aar_ray.corpus.harvest import harvest
+from aar_ray.corpus.readers import parts, read
 from aar_ray.corpus.stretches import Findings
 from aar_ray.method.classifier import Classifier, Head
 from aar_ray.method.encoder import PatchTSTEncoder
-from aar_ray.search.unseal import Refused, unseal
+from aar_ray.search.unseal import Refused, _sketches, _with_sealed, unseal
 from aar_ray.seeds import drawing_from
-from aar_ray.store import MADE_FROM
+from aar_ray.store import MADE_FROM, Store
 
 SEALED = "goats-4"
 OPEN = ("goats-1", "goats-2", "goats-3", "goats-5")
@@ -124,3 +126,36 @@ def test_an_unfinished_study_and_one_whose_models_are_gone_are_refused(
     (tmp_path / "finetune" / "1goats-2" / "model.safetensors").unlink()
     with pytest.raises(Refused, match=r"lacks winner \(trial 1\), fold goats-2"):
         unseal(study, events, emitted([]))
+
+
+def test_a_sealed_recording_that_was_in_the_corpus_under_another_name_is_refused(
+    events: list[journal.Event], study: Study, tmp_path: Path
+) -> None:
+    goats, herd = tmp_path / "goats", tmp_path / "herd"
+    goats.mkdir()
+    herd.mkdir()
+    for number, name in enumerate(("ann", "bea", "cat")):
+        table(12_000, seed=number).to_csv(goats / f"{name}.csv", index=False)
+    copy = table(12_000, seed=2).iloc[64 * 80 :]
+    copy[["ax", "ay", "az"]] = (copy[["ax", "ay", "az"]] * 9.80665).round(3)
+    copy.to_csv(herd / "zoe.csv", index=False)
+    corpus = source(herd, name="herd", unit="m/s^2", columns={"label": None})
+    labelled = source(goats, name="goats", behaviours={"Walking": "walking", "Grazing": "grazing"})
+    plain = [one.model_dump(exclude_none=True) for one in (corpus, labelled)]
+    data = {**SMALL["data"], "unlabelled": plain[:1], "labelled": plain[1]}
+    of_files = small_study(
+        data=data, store=str(tmp_path), protocol={"split": "leave_one_subject_out", "sealed": ["cat"]}
+    )
+    opened = read_labelled(tmp_path / "labelled" / KEY, events[0]["classes"])
+    findings = Findings()
+    for part in parts(corpus, 0):
+        list(read(part, findings))
+    folder = tmp_path / "corpus" / "c"
+    folder.mkdir(parents=True)
+    sketches = {"herd": {name: sorted(one) for name, one in findings.sketches.items()}}
+    (folder / "sketches.json").write_text(json.dumps(sketches))
+    known = _sketches(Store(of_files.store), {**events[0], "corpus": {"key": "c"}})
+    with pytest.raises(Refused, match=r"test animals must not be in the corpus, got .* goats: cat and herd: zoe"):
+        _with_sealed(of_files, opened, ["cat"], known)
+    # the same recordings, had the corpus not held one of them
+    assert "cat" in set(_with_sealed(of_files, opened, ["cat"], {}).subjects)
