@@ -152,7 +152,7 @@ def _sketches(store: Store, started: Event) -> dict[str, dict[str, set[int]]]:
 
 
 def _with_sealed(
-    study: Study, labelled: LabelledWindows, animals: Sequence[str], known: Mapping[str, Mapping[str, set[int]]]
+    study: Study, labelled: LabelledWindows, animals: Sequence[str], learned: Mapping[str, Mapping[str, set[int]]]
 ) -> LabelledWindows:
     """The labelled windows with those of the test animals that they leave out, which are read now.
 
@@ -160,7 +160,7 @@ def _with_sealed(
         study: as its file says.
         labelled: of the animals that were open.
         animals: all test animals.
-        known: sketches of what the models learned from, see `_sketches`.
+        learned: sketches of what the models learned from, see `_sketches`.
 
     Raises:
         Refused: the sealed recordings hold no window, or one of them was in what the models learned from.
@@ -179,7 +179,9 @@ def _with_sealed(
     source = study.data.labelled.name
     try:
         # sealed recordings were not read before, so a copy of one in the corpus shows only now
-        check_contents(study.data, study.protocol, {**known, source: {**known.get(source, {}), **findings.sketches}})
+        check_contents(
+            study.data, study.protocol, {**learned, source: {**learned.get(source, {}), **findings.sketches}}
+        )
     except InputError as error:
         raise Refused(f"the sealed test would be of what was learned from: {error}") from error
     if not found:
