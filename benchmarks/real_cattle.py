@@ -25,9 +25,9 @@ from rich.table import Table
 
 from aar_ray import commands
 from aar_ray.config import Study
-from aar_ray.search.evidence import Scored, paired_difference, seed_spread
+from aar_ray.search.evidence import Scored, interval, seed_spread
 from aar_ray.search.journal import Event, read_events
-from aar_ray.search.ranking import baseline_scores, scored_settings, trial_records, validation_animals
+from aar_ray.search.ranking import baseline_scores, gain, scored_settings, trial_records, validation_animals
 
 COLLAR = {"x": "ax", "y": "ay", "z": "az", "subject": "cow", "segment": "segment", "time": "time"}
 
@@ -176,16 +176,20 @@ def _by_cow(events: Sequence[Event]) -> Table:
 
 
 def _differences(events: Sequence[Event]) -> Table:
-    """In points of macro-F1: pre-trained minus scratch, and each of them minus the forest."""
-    settings = _settings(events)
-    seeds = seed_spread(one for name, one in settings.items() if name != FOREST)
-    table = Table("difference", "points", "95 % over cows and seeds", "p of no gain", title="Paired over the cows")
+    """In points of macro-F1: pre-trained minus scratch, seed by seed, and each of them minus the forest."""
+    trials, settings = trial_records(events), _settings(events)
+    forest = settings.pop(FOREST)
     pairs = [(f"pre-trained, {share}", f"scratch, {share}") for share in SHARES]
-    for ours, theirs in [*pairs, *((name, FOREST) for name in settings if name != FOREST)]:
-        found = paired_difference(settings[ours], settings[theirs], seeds)
-        points = f"{100 * found.mean:+.1f}"
-        between = f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
-        table.add_row(f"{ours} minus {theirs}", points, between, f"{found.p:.3f}")
+    gains = {f"{ours} minus {theirs}": gain(trials, settings[ours], settings[theirs]) for ours, theirs in pairs}
+    for name, one in settings.items():
+        gains[f"{name} minus {FOREST}"] = Scored(one.number, one.scores - forest.scores, one.sought)
+    table = Table("difference", "points", "95 % over cows and seeds", title="Paired over the cows and seeds")
+    for kind in ("scratch", FOREST):  # differences of one kind vary alike from seed to seed
+        alike = {name: one for name, one in gains.items() if f"minus {kind}" in name}
+        seeds = seed_spread(alike.values())
+        for name, one in alike.items():
+            mean, low, high = (100 * value for value in interval(one, seeds))
+            table.add_row(name, f"{mean:+.1f}", f"{low:+.1f} to {high:+.1f}")
     return table
 
 

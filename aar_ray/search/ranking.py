@@ -186,18 +186,18 @@ def arms(events: Iterable[Event]) -> pd.DataFrame:
     trials = trial_records(events)
     settings = scored_settings(trials)
     seeds = seed_spread(settings)
-    gains = [_gain(trials, one, settings[0]) for one in settings[1:]]
+    gains = [gain(trials, one, settings[0]) for one in settings[1:]]
     seeds_of_gains = seed_spread(gains)
     rows = []
-    for one, gain in zip(settings, [None, *gains], strict=True):
+    for one, gained in zip(settings, [None, *gains], strict=True):
         score = _cut_off(interval(one, seeds))
-        found = interval(gain, seeds_of_gains) if gain else (np.nan,) * 3
+        found = interval(gained, seeds_of_gains) if gained else (np.nan,) * 3
         difference = dict(zip(("difference", "difference_low", "difference_high"), found, strict=True))
         rows.append({"arm": trials[one.number].arm, "runs": len(one.scores), **score, **difference})
     return pd.DataFrame(rows)
 
 
-def _gain(trials: Mapping[int, TrialRecord], ours: Scored, theirs: Scored) -> Scored:
+def gain(trials: Mapping[int, TrialRecord], ours: Scored, theirs: Scored) -> Scored:
     """What `ours` has more than `theirs`, run by run: equal seeds give both equal draws, which a difference cancels."""
     of_ours, of_theirs = (
         {trial.seed: row for row, trial in enumerate(_runs(trials)[one.number])} for one in (ours, theirs)
