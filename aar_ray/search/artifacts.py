@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -19,7 +20,8 @@ from aar_ray.store import Store, stage_key
 from aar_ray.training import pretrain as pretraining
 from aar_ray.training.pretrain import Checkpoint, pretrain_settings
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Of a full disk, a spent quota, and a limit on the size of files."""
 
 PUBLISHED_BETWEEN_LOOKS = 100
 """Fine-tunings that are kept between two looks at the store's size."""
@@ -126,8 +128,11 @@ class Artifacts:
         def write(folder: Path) -> None:
             (folder / "result.json").write_text(json.dumps(outcome["result"]))
             if "model" in outcome:
-                safetensors.torch.save_file(outcome["model"], folder / "model.safetensors")
-                np.save(folder / "probabilities.npy", outcome["probabilities"])
+                # through bytes: these libraries' own writing does not say by its error that the disk is full
+                probabilities = io.BytesIO()
+                np.save(probabilities, outcome["probabilities"])
+                (folder / "model.safetensors").write_bytes(safetensors.torch.save(outcome["model"]))
+                (folder / "probabilities.npy").write_bytes(probabilities.getvalue())
 
         self._publish("finetune", key, made_from, write)
 

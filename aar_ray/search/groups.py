@@ -66,7 +66,7 @@ class Groups:
                     ray.get(task)
                 except ray.exceptions.RayError as error:
                     done = ray.get(self.stages.group_ended.remote(name))
-                    fruitless = fruitless + 1 if done == epochs else 1
+                    fruitless = fruitless + 1 if done == epochs else 0
                     epochs = done
                     if fruitless >= REPLACEMENTS:
                         reason = f"{fruitless} worker groups in a row ended without an epoch: {reason_of(error)}"

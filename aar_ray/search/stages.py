@@ -18,13 +18,13 @@ from typing import Any, Literal
 from torch import Tensor
 
 from aar_ray.config import settings_from
-from aar_ray.search.artifacts import Artifacts, DiskFull, PretrainStage
+from aar_ray.search.artifacts import NO_SPACE, Artifacts, DiskFull, PretrainStage
 from aar_ray.search.claims import Claims
 from aar_ray.store import LOOK_UP_SECONDS, Lease, Store
 from aar_ray.training.pretrain import Checkpoint
 
 ATTEMPTS = 3
-"""Times that a pre-train is handed out before a group that dies with it is taken to be its doing."""
+"""Times that a pre-train is handed out without an epoch before the deaths of its group are taken to be its doing."""
 
 
 class GivenUp(Exception):
@@ -145,11 +145,15 @@ class Stages:
         """Of each fine-tuning the result where it is done, else whether the claimer is the one to do it.
 
         To be called again and again while it is being done: a claim that is not renewed is free for others.
+
+        Raises:
+            GivenUp: the disk is full.
         """
         self.claims.drop_stale()
         states: dict[str, dict[str, Any] | bool] = {}
         for key in keys:
-            states[key] = self.artifacts.result(key) or self.claims.claim(key, claimer)
+            with self._disk():
+                states[key] = self.artifacts.result(key) or self.claims.claim(key, claimer)
             if states[key] is True and (result := self.artifacts.result(key)):
                 # published between the two looks
                 self.claims.release(key)
@@ -179,12 +183,15 @@ class Stages:
         turn = self.turns[group] = self.turns.get(group, 0) + 1
         self._take_back(group)
         while self.turns[group] == turn and not self.gave_up:
-            if job := self._next_free():
+            job = None
+            with contextlib.suppress(GivenUp), self._disk():
+                job = self._next_free()
+            if job is not None:
                 job.state, job.group = "running", group
                 job.attempts += 1
                 resume = self.artifacts.earlier(settings_from(job.settings), job.seed)
                 return {"key": job.key, "settings": job.settings, "seed": job.seed, "resume": resume}
-            if self.no_more and not self.queue:
+            if self.gave_up or (self.no_more and not self.queue):
                 return None
             # what is queued and not free is being made by another study
             await self.work.wait(LOOK_UP_SECONDS if self.queue else None)
@@ -203,6 +210,7 @@ class Stages:
             else:
                 self.artifacts.publish_checkpoint(known.key, known.settings, known.seed, data)
             self.epochs_done += 1
+            known.attempts = 1
             known.history, known.applied = checkpoint.history, checkpoint.applied
             if checkpoint.epoch < known.epochs:
                 known.changed.give()
@@ -239,6 +247,10 @@ class Stages:
     async def group_ended(self, group: str) -> int:
         """A group will not come back: what it had is for another one. Returns the epochs done so far by all."""
         self.turns[group] = self.turns.get(group, 0) + 1
+        for job in self.jobs.values():
+            if job.state == "running" and job.group == group:
+                # a pre-train kills workers, which Ray Train starts again, and not the group that watches them
+                job.attempts = max(1, job.attempts - 1)
         self._take_back(group)
         return self.epochs_done
 
@@ -312,6 +324,9 @@ class Stages:
         """A full disk is nobody's doing: the study stops, and goes on when there is room."""
         try:
             yield
-        except DiskFull as full:
-            self._give_up(str(full))
-            raise GivenUp(str(full)) from None
+        except (DiskFull, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in NO_SPACE:
+                raise
+            reason = str(error) if isinstance(error, DiskFull) else f"{error.strerror}: {error.filename}"
+            self._give_up(reason)
+            raise GivenUp(reason) from None

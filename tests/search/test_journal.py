@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from full_disk import files_of_at_most
 
 from aar_ray.search.journal import Journal, history, known_trials, read_events
 from aar_ray.search.proposals import Known
@@ -54,17 +52,6 @@ def test_a_trial_without_an_end_is_running(tmp_path: Path) -> None:
         {"event": "trial_finished", "trial": 0, "state": "failed", "macro_f1": None, "reason": "NaN"},
     ]
     assert [trial.state for trial in known_trials(events)] == ["failed", "running"]
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """As on a full disk: a write is cut off at some bytes, and the next one fails."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_an_event_that_does_not_fit_on_the_disk_leaves_the_journal_as_it_was(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from full_disk import files_of_at_most
 
 from aar_ray.config import PRETRAIN_SECTIONS, Settings, dotted, settings_from
 from aar_ray.search.artifacts import PretrainStage
@@ -387,6 +388,73 @@ def test_a_full_disk_gives_the_study_up_and_no_trial(tmp_path: Path, monkeypatch
         # of what could not be written nothing is seen
         assert Store(tmp_path).find("finetune", "f" * 20) is None
         assert pretrained(tmp_path) == []
+
+    run(steps())
+
+
+@pytest.mark.parametrize("room", [0, 40, 300, 5000])
+def test_a_fine_tuning_that_is_cut_off_anywhere_is_not_seen_and_is_made_again(tmp_path: Path, room: int) -> None:
+    """Result, model and probabilities have some 20, 4000 and 8000 bytes."""
+    outcome = {
+        "result": {"macro_f1": 0.5},
+        "model": {"head.weight": torch.ones(10, 100)},
+        "probabilities": torch.ones(500, 4).numpy(),
+    }
+
+    async def steps() -> None:
+        stages = Stages(str(tmp_path), STAGE)
+        assert await stages.claim(["f" * 20], "me") == {"f" * 20: True}
+        with files_of_at_most(room), pytest.raises(GivenUp, match="File too large: the store"):
+            await stages.keep("f" * 20, {}, outcome)
+        assert await stages.reason_to_give_up() is not None
+        await stages.release(["f" * 20], "me")
+        assert list((tmp_path / "finetune").iterdir()) == []
+        again = Stages(str(tmp_path), STAGE)
+        assert await again.claim(["f" * 20], "me") == {"f" * 20: True}
+        await again.keep("f" * 20, {}, outcome)
+        assert await again.claim(["f" * 20], "me") == {"f" * 20: {"macro_f1": 0.5}}
+
+    run(steps())
+
+
+def test_an_epoch_that_is_cut_off_leaves_the_one_before_it(tmp_path: Path) -> None:
+    async def steps() -> None:
+        stages = Stages(str(tmp_path), STAGE)
+        key = await stages.request(settings(pretrain__epochs=3), 7)
+        await stages.take("a")
+        await train(stages, key, 1)
+        with files_of_at_most(200):
+            await stages.advanced("a", about(stages, key), checkpoint(2))
+        assert (await stages.news(key, 1))["state"] == "given up"
+        # the same command goes on
+        again = Stages(str(tmp_path), STAGE)
+        assert await again.request(settings(pretrain__epochs=3), 7) == key
+        assert Checkpoint.from_bytes((await again.take("a"))["resume"]).epoch == 1
+        for epoch in (2, 3):
+            await again.advanced("a", about(again, key), checkpoint(epoch))
+        assert pretrained(tmp_path) == [key]
+
+    run(steps())
+
+
+def test_a_disk_without_room_for_a_lease_gives_the_study_up_and_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    async def steps() -> None:
+        pre_trains, fine_tunings = Stages(str(tmp_path), STAGE), Stages(str(tmp_path), STAGE)
+        key = await pre_trains.request(settings(), 7)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", full)
+            # the group goes home, and does not die of it
+            assert await pre_trains.take("a") is None
+            with pytest.raises(GivenUp, match=r"No space left on device: .*\.lease"):
+                await fine_tunings.claim(["f" * 20], "me")
+        news = await pre_trains.news(key, 0)
+        assert news["state"] == "given up"
+        assert "No space left on device" in news["reason"]
 
     run(steps())
 

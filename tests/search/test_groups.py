@@ -1,0 +1,90 @@
+"""Worker groups: one that dies is replaced and its pre-train goes on; where none stays up the study is given up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import torch
+
+from aar_ray.config import Settings, dotted
+from aar_ray.corpus.shards import Corpus
+from aar_ray.search import groups
+from aar_ray.search.artifacts import PretrainStage
+from aar_ray.search.groups import REPLACEMENTS, Groups
+from aar_ray.search.placement import Placement
+from aar_ray.search.stages import Stages
+from aar_ray.training.pretrain import Checkpoint
+
+PLACEMENT = Placement(
+    groups=1, workers=1, worker_cpus=1, worker_gpus=0, fold_cpus=1, fold_gpus=0, trial_slots=1, fold_tasks=1
+)
+WANTED = {**dotted(Settings()), "pretrain.epochs": 4}
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def group_that_dies(name: str, stages: Any, epochs: int) -> None:
+    """A group without Ray Train: after so many epochs its process is killed; else it works until it may go home."""
+    while (job := ray.get(stages.take.remote(name))) is not None:
+        done = Checkpoint.from_bytes(job["resume"]).epoch if job["resume"] else 0
+        for epoch in range(done + 1, job["settings"]["pretrain.epochs"] + 1):
+            if epochs == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            epochs -= 1
+            # the weight says from where this group went on
+            weights = {"time_encoder.w": torch.tensor(10.0 * done + epoch)}
+            data = Checkpoint(epoch, weights, {}, [{"seconds": 1.0}] * epoch).to_bytes()
+            ray.get(stages.advanced.remote(name, job, data))
+
+
+@dataclass(frozen=True)
+class DyingGroups(Groups):
+    """The first group dies after one number of epochs, the second after the next, and so on."""
+
+    epochs: Iterator[int]
+
+    def _start(self, dataset: Any) -> tuple[Any, str]:
+        name = f"group-{uuid.uuid4().hex}"
+        return group_that_dies.remote(name, self.stages, next(self.epochs)), name
+
+
+@pytest.fixture
+def stages(ray_cluster: Any, tmp_path: Path) -> Any:
+    return (
+        ray_cluster.remote(Stages).options(num_cpus=0).remote(str(tmp_path), PretrainStage(corpus="c" * 20, workers=1))
+    )
+
+
+def dying(stages: Any, monkeypatch: pytest.MonkeyPatch, *epochs: int) -> DyingGroups:
+    monkeypatch.setattr(groups, "read_corpus", lambda corpus: None)
+    corpus = Corpus(key="c" * 20, folder=Path(), windows=0, seconds=0.0, cached=True, summary={})
+    return DyingGroups(PLACEMENT, corpus, None, stages, "", iter(epochs))
+
+
+def test_a_group_that_dies_is_replaced_and_its_pre_train_goes_on(stages: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = ray.get(stages.request.remote(WANTED, 7))
+    served = dying(stages, monkeypatch, 2, 1, 9)
+    assert served.serve(lambda: False, lambda: True) == 3
+    news = ray.get(stages.news.remote(key, 0))
+    # no epoch was done twice, and the last group went on after the third
+    assert (news["state"], len(news["records"])) == ("done", 4)
+    assert float(ray.get(stages.encoder.remote(key))["w"]) == 10 * 3 + 4
+
+
+def test_where_no_group_stays_up_the_study_is_given_up_and_no_trial(
+    stages: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = ray.get(stages.request.remote(WANTED, 7))
+    # an epoch by the first one breaks the row
+    served = dying(stages, monkeypatch, 1, 0, 0, 0)
+    assert served.serve(lambda: False, lambda: False) == 1 + REPLACEMENTS
+    news = ray.get(stages.news.remote(key, 1))
+    assert news["state"] == "given up"
+    assert news["reason"].startswith(f"{REPLACEMENTS} worker groups in a row ended without an epoch: WorkerCrashed")
