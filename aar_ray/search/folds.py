@@ -25,6 +25,12 @@ from aar_ray.training.finetune import Job, finetune_bundle
 
 Stopped = Callable[[], bool]
 
+TASK_FAILURES = 2
+"""Times that a task whose process died is started again.
+
+Counted here: Ray would start one that runs out of memory again for ever.
+"""
+
 LOOK_UP_SECONDS = 0.5
 """After which those who wait for a task look whether they are still wanted."""
 
@@ -88,6 +94,11 @@ class Folds:
         placement = self.placement
         # a trial sits in its own placement group, which has room for nothing else
         task = task.options(num_cpus=placement.fold_cpus, num_gpus=placement.fold_gpus, scheduling_strategy="DEFAULT")
+
+        def start(numbers: Sequence[int]) -> Any:
+            folds = [self.folds[number] for number in numbers]
+            return task.remote(self.labelled, folds, seed, placement, *arguments)
+
         claimer = uuid.uuid4().hex
         unclaimed = dict(zip(keys, range(len(keys)), strict=True))
         made_here: dict[str, int] = {}
@@ -95,7 +106,7 @@ class Folds:
         # where some of them are found
         ends = sorted({*(rung for rung in self.rungs if rung < len(self.folds)), len(self.folds)})
         bundles = [part for start, end in pairwise([0, *ends]) for part in _shared_out(range(start, end), most)]
-        waiting: dict[Any, list[int]] = {}
+        waiting: dict[Any, _Bundle] = {}
         try:
             while (unclaimed or waiting) and not stopped():
                 # what another trial or study makes now is waited for; claims on what is made here are renewed
@@ -106,9 +117,7 @@ class Folds:
                 for numbers in bundles:
                     if not set(numbers) & set(new.values()):
                         continue
-                    folds = [self.folds[number] for number in numbers]
-                    ref = task.remote(self.labelled, folds, seed, placement, *arguments)
-                    waiting[ref] = numbers
+                    waiting[start(numbers)] = _Bundle(numbers)
                 for key, number in settled.items():
                     if states[key] is not True:
                         yield _event(self.folds[number], seed, key, states[key], cached=True)
@@ -117,12 +126,47 @@ class Folds:
                     if unclaimed and not waiting:
                         time.sleep(LOOK_UP_SECONDS)
                     continue
-                for number, outcome in _good_ones(waiting.pop(ended), ray.get(ended)):
+                bundle = waiting.pop(ended)
+                try:
+                    outcomes = ray.get(ended)
+                except ray.exceptions.RayTaskError:
+                    raise
+                except ray.exceptions.RayError as died:
+                    bundle.died(stage, died)
+                    waiting[start(bundle.numbers)] = bundle
+                    continue
+                for number, outcome in _good_ones(bundle.numbers, outcomes):
                     if made_here.pop(keys[number], None) is not None:
                         ray.get(self.stages.keep.remote(keys[number], everything[number], outcome))
                         yield _event(self.folds[number], seed, keys[number], outcome["result"], cached=False)
         finally:
             self.stages.release.remote(keys, claimer)
+
+
+class TaskDied(Exception):
+    """A task's process died again and again."""
+
+
+@dataclass
+class _Bundle:
+    """Folds that one task is at."""
+
+    numbers: list[int]
+    deaths: int = 0
+
+    def died(self, stage: str, error: ray.exceptions.RayError) -> None:
+        """The task's process died.
+
+        Raises:
+            TaskDied: more often than it is started again.
+        """
+        self.deaths += 1
+        if self.deaths > TASK_FAILURES:
+            cause = str(error).strip().splitlines()
+            raise TaskDied(
+                f"the process of its {stage} task died {self.deaths} times, as where memory runs out: "
+                f"{type(error).__name__}: {cause[0] if cause else 'no message'}"
+            ) from error
 
 
 def _shared_out(numbers: Sequence[int], most: int) -> list[list[int]]:
@@ -131,7 +175,7 @@ def _shared_out(numbers: Sequence[int], most: int) -> list[list[int]]:
     return [list(numbers[part::parts]) for part in range(parts)]
 
 
-def _first_ended(waiting: Mapping[Any, list[int]]) -> Any | None:
+def _first_ended(waiting: Mapping[Any, Any]) -> Any | None:
     """One of the tasks that has ended, or None after some time."""
     ended, _ = ray.wait(list(waiting), timeout=LOOK_UP_SECONDS)
     return ended[0] if ended else None
@@ -172,7 +216,7 @@ def pooled_scores(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return pooled(results, list(results[0]["per_class"]))
 
 
-@ray.remote(max_retries=3)
+@ray.remote(max_retries=0)
 def _finetune_folds(
     labelled: LabelledWindows,
     folds: Sequence[Fold],
@@ -198,7 +242,7 @@ def _finetune_folds(
     ]
 
 
-@ray.remote(max_retries=3)
+@ray.remote(max_retries=0)
 def _forest_folds(
     labelled: LabelledWindows, folds: Sequence[Fold], seed: int, placement: Placement
 ) -> list[dict[str, Any]]:

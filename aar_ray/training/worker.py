@@ -79,10 +79,11 @@ def serve_pretraining(config: Mapping[str, Any]) -> None:
             # every worker sees the same loss and the same settings, so all of them are here and go on together
             if rank == 0:
                 ray.get(service.failed.remote(config["group"], job, str(error)))
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             # out of memory and the like; other workers may not be here and wait for this one, so a group of several
             # has to begin again
-            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            said = str(error).strip().splitlines()
+            reason = f"{type(error).__name__}: {said[0] if said else 'no message'}"
             ray.get(service.failed.remote(config["group"], job, reason, again=workers > 1))
             if workers > 1:
                 raise

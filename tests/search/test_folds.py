@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import ray
+import torch
+from ray import tune
 from training.toy import CLASSES, herd, tiny
 
+from aar_ray.config import dotted
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.corpus.splits import Fold
 from aar_ray.search.artifacts import PretrainStage
-from aar_ray.search.folds import Folds, _shared_out, mean_macro_f1
+from aar_ray.search.folds import TASK_FAILURES, Folds, TaskDied, _shared_out, mean_macro_f1
 from aar_ray.search.placement import Placement
 from aar_ray.search.stages import Stages
+from aar_ray.search.trial import run_trial
 
 ANIMALS = ("animal 1", "animal 2", "animal 3")
 FOLDS = tuple(
@@ -137,6 +145,64 @@ def test_settings_of_fine_tuning_are_in_the_key(folds: Folds, first: dict[str, d
     (fold,) = replace(folds, folds=FOLDS[:1]).finetuned(tiny(finetune__learning_rate=1e-3), None, 7)
     assert fold["cached"] is False
     assert fold["result"]["applied"]["finetune.learning_rate"] == 1e-3
+
+
+@ray.remote(max_retries=0)
+def _killed(labelled: Any, folds: Any, seed: int, placement: Any, mark: Path, times: int) -> list[dict[str, Any]]:
+    """The process of the first few tasks is killed, as by a kernel that is out of memory."""
+    deaths = len(list(mark.glob("*")))
+    if deaths < times:
+        (mark / f"{deaths}").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return [{"result": {"macro_f1": 0.5, "seconds": 1.0}} for _ in folds]
+
+
+@ray.remote(max_retries=0)
+def _out_of_memory(labelled: Any, folds: Any, seed: int, placement: Any) -> list[dict[str, Any]]:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nGPU 0 has ...")
+
+
+def test_a_task_whose_process_is_killed_is_started_again(folds: Folds, tmp_path: Path) -> None:
+    one = replace(folds, folds=FOLDS[:1])
+    (fold,) = one._each("survives", 1, {"seed": 7}, lambda: False, 1, _killed, tmp_path, TASK_FAILURES)
+    assert (fold["cached"], fold["result"]["macro_f1"]) == (False, 0.5)
+
+
+def test_a_task_whose_process_is_killed_again_and_again_ends_its_trial_with_the_reason(
+    folds: Folds, tmp_path: Path
+) -> None:
+    one = replace(folds, folds=FOLDS[:1])
+    with pytest.raises(TaskDied, match=f"its dies task died {TASK_FAILURES + 1} times.*memory.*WorkerCrashedError"):
+        list(one._each("dies", 1, {"seed": 7}, lambda: False, 1, _killed, tmp_path, 99))
+    # no claim is left: another trial may try
+    (fold,) = one._each("dies", 1, {"seed": 7}, lambda: False, 1, _killed, tmp_path, 0)
+    assert fold["cached"] is False
+
+
+def test_a_trial_that_runs_out_of_memory_ends_with_that_as_its_reason(
+    folds: Folds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finetuned(self: Folds, *_: Any) -> Any:
+        return self._each("memory", 1, {"seed": 7}, lambda: False, 1, _out_of_memory)
+
+    reported: list[dict[str, Any]] = []
+    monkeypatch.setattr(Folds, "finetuned", finetuned)
+    monkeypatch.setattr(tune, "report", reported.append)
+    settings = {**dotted(tiny()), "finetune.encoder": "trained", "finetune.initial_weights": "random"}
+    run_trial({"trial": 4, "settings": settings, "seed": 7, "rungs": [None], "first_epochs": None}, folds=folds)
+    (end,) = (each["journal"] for each in reported)
+    assert (end["event"], end["trial"], end["state"]) == ("trial_finished", 4, "failed")
+    assert end["reason"] == "OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB."
+
+
+def test_equal_fine_tunings_that_are_wanted_at_once_are_done_once(folds: Folds) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        wanted = [threads.submit(lambda: list(folds.finetuned(tiny(), None, 9))) for _ in range(2)]
+        one, other = ({fold["fold"]: fold for fold in each.result()} for each in wanted)
+    assert {name: fold["key"] for name, fold in one.items()} == {name: fold["key"] for name, fold in other.items()}
+    for name in one:
+        assert one[name]["result"] == other[name]["result"]
+        assert sorted([one[name]["cached"], other[name]["cached"]]) == [False, True]
 
 
 def test_the_forest_is_kept_too(folds: Folds) -> None:

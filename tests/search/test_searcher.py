@@ -10,6 +10,7 @@ from ray.tune.search import Searcher
 from small_study import small_study
 
 from aar_ray.config import Study, dotted
+from aar_ray.search.engine import as_begun
 from aar_ray.search.journal import Event
 from aar_ray.search.searcher import JournalSearcher, Recorder
 
@@ -156,6 +157,39 @@ def test_a_study_that_went_on_proposes_what_one_without_a_kill_does() -> None:
     resumed = Run(study_of(trials=6), list(part.events))
     go_on(resumed, 4, 6)
     assert resumed.started() == whole.started()
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "stage_aware"])
+@pytest.mark.parametrize("slots", [1, 3])
+def test_a_study_that_goes_on_with_other_trial_slots_proposes_as_it_began(slots: int, sampler: str) -> None:
+    scores = [0.3, 0.8, 0.5, 0.9, 0.1, 0.4, 0.7]
+
+    def study(slots: int) -> Study:
+        changes = {"startup_trials": 2, "first_folds": 1} if sampler == "stage_aware" else {"startup_trials": 2}
+        return small_study(budget={"trials": 7}, resources={"trial_slots": slots}, sampler={"name": sampler, **changes})
+
+    def go_on(run: Run, trials: int) -> None:
+        while len(run.started()) < trials:
+            config = run.suggest()
+            run.finish(config["trial"], scores[config["trial"]])
+
+    def begun() -> Run:
+        run = Run(study(2))
+        run.emit("study_started", folds=[{"name": "a"}, {"name": "b"}], trial_slots=2)
+        return run
+
+    whole, part = begun(), begun()
+    go_on(whole, 7)
+    go_on(part, 4)
+    later = [*part.events, {"event": "study_started", "folds": [{"name": "a"}, {"name": "b"}], "trial_slots": slots}]
+    resumed = Run(as_begun(study(slots), later), later)
+    go_on(resumed, 7)
+    assert resumed.started() == whole.started()
+    if sampler == "tpe":
+        # it does matter: as its own first start this one would have decided otherwise
+        other = Run(study(slots), list(part.events))
+        go_on(other, 7)
+        assert other.started() != whole.started()
 
 
 def test_hours_that_are_over_end_the_study() -> None:
