@@ -98,6 +98,12 @@ IDLE = [
         ["finetune.weight_decay=0.1"],
         "adam and adamw are the same",
     ),
+    (
+        "finetune.patience={integer: [5, 9]}",
+        ["finetune.selection=last"],
+        ["finetune.selection=accuracy"],
+        "trains all epochs",
+    ),
     ("finetune.patience={integer: [5, 9]}", ["finetune.epochs=5"], ["finetune.epochs=6"], "never stops early"),
     (
         "finetune.selection={choice: [macro_f1, accuracy]}",

@@ -165,8 +165,8 @@ class Finetune(Part):
     """How the classifier is trained on labelled windows (paper, "Experimental setting")."""
 
     encoder: Literal["trained", "frozen"] = "trained"
-    """All weights are trained, or the pre-trained encoder stays as it is (with `classifier.convolution: none` a linear
-    probe)."""
+    """All weights are trained, or the pre-trained encoder stays as it is and its features are standardised by the
+    training windows (with `classifier.convolution: none` a linear probe). A head alone wants a larger learning rate."""
     initial_weights: Literal["pretrained", "random"] = "pretrained"
     """Of the encoder; `random` is the paper's baseline, and no encoder is pre-trained for it."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
@@ -193,8 +193,9 @@ class Finetune(Part):
     """At most; 100 in the paper."""
     patience: int = Field(default=10, ge=1)
     """Epochs without a better validation score before training stops; 10 in the paper."""
-    selection: Literal["macro_f1", "accuracy"] = "macro_f1"
-    """The validation score that picks the epoch. The paper says accuracy, to which 0.44 % trotting is invisible."""
+    selection: Literal["macro_f1", "accuracy", "last"] = "macro_f1"
+    """The validation score that picks the epoch. The paper says accuracy, to which 0.44 % trotting is invisible. `last`
+    trains all epochs and keeps the last one: the validation animals then choose nothing."""
     class_weights: Literal["effective_number", "inverse_frequency", "none"] = "effective_number"
     """Class-balanced cross-entropy after Cui et al. 2019, simple inverse frequency, or unweighted."""
     class_balance_beta: float = Field(default=0.999, ge=0, lt=1)

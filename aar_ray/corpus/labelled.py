@@ -30,6 +30,8 @@ class LabelledWindows:
     """[n], seconds since the recording's first sample."""
     statistics: Statistics | None = None
     """[n, 3] each: by what `normalised` scored each window; None while the windows are in g."""
+    scope: Scope | None = None
+    """Of that z-score."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -93,10 +95,10 @@ def normalised(labelled: LabelledWindows, scope: Scope, statistics: Statistics |
     mean, deviation = np.empty((len(raw), 3)), np.empty((len(raw), 3))
     if scope == "window":
         mean, deviation = raw.mean(axis=2, dtype=np.float64), raw.std(axis=2, dtype=np.float64)
-        return replace(labelled, windows=zscore_windows(raw), statistics=Statistics(mean, deviation))
+        return replace(labelled, windows=zscore_windows(raw), statistics=Statistics(mean, deviation), scope=scope)
     windows = np.empty_like(raw)
     for name in [None] if scope == "source" else sorted(set(labelled.recordings)):
         own = slice(None) if name is None else labelled.recordings == name
         found = statistics if name is None and statistics else statistics_of(raw[own])
         windows[own], mean[own], deviation[own] = zscore(raw[own], found), found.mean, found.deviation
-    return replace(labelled, windows=windows, statistics=Statistics(mean, deviation))
+    return replace(labelled, windows=windows, statistics=Statistics(mean, deviation), scope=scope)

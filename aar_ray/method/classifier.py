@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -12,9 +13,15 @@ from aar_ray.method.layers import DepthwiseConv, Dropout, Linear, PointwiseConv
 
 Convolution = Literal["per_axis", "across_axes", "none"]
 
+SMALLEST_FEATURE_DEVIATION = 1e-6
+"""A feature that varies less over the training windows counts as constant."""
+
 
 class Head(nn.Module):
     """From f̃, a vector an axis, to the logits of the classes."""
+
+    feature_mean: Tensor | None
+    feature_deviation: Tensor | None
 
     def __init__(
         self,
@@ -25,9 +32,16 @@ class Head(nn.Module):
         convolution: Convolution,
         fused_size: int | None = None,
         dropout: float = 0.0,
+        standardised: bool = False,
     ) -> None:
-        """Settings are those of `config.Classifier`; `fused_size` is D', and D where none is given."""
+        """Settings are those of `config.Classifier`; `fused_size` is D', and D where none is given.
+
+        A `standardised` head first brings each feature to mean 0 and deviation 1, by `standardise`.
+        """
         super().__init__()
+        self.convolution, self.fused_size = convolution, fused_size
+        self.register_buffer("feature_mean", torch.zeros(axes, model_size) if standardised else None)
+        self.register_buffer("feature_deviation", torch.ones(axes, model_size) if standardised else None)
         size = (fused_size or model_size) if convolution == "across_axes" else model_size
         self.fusion = _fusion(convolution, axes, model_size, size)
         self.dropout = Dropout(dropout)
@@ -36,7 +50,23 @@ class Head(nn.Module):
     def forward(
         self, features: Float[Tensor, "*models batch axes model_size"]
     ) -> Float[Tensor, "*models batch classes"]:
+        if self.feature_mean is not None and self.feature_deviation is not None:
+            features = (features - self.feature_mean.unsqueeze(-3)) / self.feature_deviation.unsqueeze(-3)
         return self.linear(self.dropout(self.fusion(features)).flatten(-2))
+
+    @torch.no_grad()
+    def standardise(self, features: Float[Tensor, "windows axes model_size"]) -> None:
+        """Take mean and deviation of the features of the training windows; a constant one is only centred.
+
+        Features that nothing trains keep whatever scale their encoder gave them, and the weights on small ones would
+        have far to go (so do the linear probes of He et al., CVPR 2022, with a batch norm without weights).
+        """
+        assert self.feature_mean is not None, "a head that was built to standardise"
+        assert self.feature_deviation is not None
+        deviation = features.std(dim=0, unbiased=False)
+        varies = deviation > SMALLEST_FEATURE_DEVIATION
+        self.feature_mean.copy_(features.mean(dim=0))
+        self.feature_deviation.copy_(deviation.where(varies, torch.ones_like(deviation)))
 
 
 class Classifier(nn.Module):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from aar_ray.report.drawing import ACCENT, GOOD, GRID, INK, MUTED, SOFT, WARM, Drawn, canvas, drawn
 from aar_ray.report.names import duration
+from aar_ray.report.pooled import pooled_confusion
 from aar_ray.report.record import StudyRecord, time_of
 from aar_ray.search.ranking import TrialRecord
 
@@ -173,15 +174,11 @@ def confusion(record: StudyRecord) -> Drawn | None:
     classes = record.started.get("classes")
     if record.winner is None or not classes:
         return None
-    tables = [
-        np.asarray(fold["result"]["confusion"])
-        for trial in record.runs(record.winner.number).values()
-        for fold in trial.folds.values()
-        if "confusion" in fold["result"]
-    ]
-    if not tables:
+    counts = pooled_confusion(
+        fold for trial in record.runs(record.winner.number).values() for fold in trial.folds.values()
+    )
+    if counts is None:
         return None
-    counts: NDArray[np.int64] = np.sum(tables, axis=0)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = 1.8 + 0.62 * len(classes)
     with canvas(size + 0.6, size) as (figure, (axes,)):

@@ -19,6 +19,7 @@ from aar_ray.report.findings import believe, next_steps, verdict
 from aar_ray.report.importance import Importance
 from aar_ray.report.methods import checklist, paragraph, provenance_rows
 from aar_ray.report.names import duration, value_text
+from aar_ray.report.pooled import MEASURES, behaviour_table, pooled_table
 from aar_ray.report.record import StudyRecord, read_study
 from aar_ray.report.setting_figures import Tried, symbol_of
 from aar_ray.search.ranking import write_ranking
@@ -91,6 +92,8 @@ def tables(record: StudyRecord, found: Sequence[Importance]) -> dict[str, pd.Dat
     frames = {
         "ranking": record.ranking,
         "baselines": record.baselines,
+        "pooled": pooled_table(record),
+        "behaviours": behaviour_table(record),
         "trials": pd.DataFrame(trials),
         "animals": pd.DataFrame(animals),
         "importance": pd.DataFrame(found_rows, columns=["setting", "importance", "null_95", "shown"]),
@@ -126,6 +129,9 @@ def _content(record: StudyRecord, tried: Tried, price_per_hour: float | None) ->
         "unranked": ranking[ranking["rank"].isna()].head(ROWS).to_dict("records"),
         "baselines": record.baselines.to_dict("records"),
         "names": tried.names,
+        "measures": MEASURES,
+        "pooled": pooled_table(record).to_dict("records"),
+        "behaviours": behaviour_table(record).to_dict("records"),
         "sections": _sections(record, tried),
         "shares": shares(record),
         "costs": list(cost_rows(record, price_per_hour)),

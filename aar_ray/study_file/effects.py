@@ -129,6 +129,12 @@ NEEDS = (
         "it is never below finetune.epochs, so training never stops early",
     ),
     Need(
+        ("finetune.patience",),
+        ("finetune.selection",),
+        lambda selection: selection != "last",
+        "finetune.selection is last, which trains all epochs",
+    ),
+    Need(
         ("pretrain.probe_every",),
         ("pretrain.probe_every",),
         lambda _: False,

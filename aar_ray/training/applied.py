@@ -7,13 +7,18 @@ otherwise leave a default in its place, and a study would rank noise.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
 
+from aar_ray.method.classifier import Classifier
 from aar_ray.method.encoder import PatchTSTEncoder
 from aar_ray.method.layers import TokenBatchNorm
 from aar_ray.method.tfc import TFCModel
+from aar_ray.training.bundle import Bundle
+from aar_ray.training.stopping import Stopping
 
 
 class NotApplied(RuntimeError):
@@ -78,3 +83,39 @@ def optimiser_settings(optimiser: torch.optim.Optimizer, section: str) -> dict[s
     if section == "pretrain":
         found["beta1"], found["beta2"] = group["betas"]
     return {f"{section}.{name}": value for name, value in found.items()}
+
+
+def finetune_settings(
+    model: Classifier, bundle: Bundle, row: int, labels: partial[Any], balance: partial[Any], stopping: Stopping
+) -> dict[str, Any]:
+    """Sections `patchtst`, `classifier` and `finetune` as a member of a bundle has them.
+
+    Args:
+        model: as the member was built; where its encoder is trained, the bundle's own copy of it is read.
+        bundle, row: what trains it, and its place there.
+        labels: what chose its labels.
+        balance: what weighed its classes.
+        stopping: what picks its epoch.
+    """
+    member, module = bundle.members[row], bundle.stack.module
+    trained = isinstance(module, Classifier)
+    classifier = module if isinstance(module, Classifier) else model
+    turn = member.turn
+    found = {
+        "encoder": "trained" if trained else "frozen",
+        "optimiser": "adamw" if bundle.adam.decoupled else "adam",
+        "batch_size": bundle.batch_size,
+        **{name: getattr(member, name) for name in ("dropout", "weight_decay")},
+        **{name: getattr(member.rates, name) for name in ("learning_rate", "layer_decay", "unfreeze_every")},
+        "rotation_degrees": turn.degrees if turn else 0.0,
+        **({"rotation_axis": turn.axis} if turn else {}),
+        **labels.keywords,
+        **balance.keywords,
+        **asdict(stopping),
+    }
+    head = classifier.head if trained else module
+    return {
+        **encoder_settings(classifier.encoder),
+        **{f"classifier.{name}": getattr(head, name) for name in ("convolution", "fused_size")},
+        **{f"finetune.{name}": value for name, value in found.items()},
+    }

@@ -24,7 +24,7 @@ def probabilities(
 
     Args:
         weights: as fine-tuning left them, of encoder and head.
-        settings: sections `patchtst` and `classifier` are read.
+        settings: sections `patchtst` and `classifier` are read, and whether the encoder was frozen.
         windows: [windows, axes, time], z-scored as the training windows were.
 
     Returns:
@@ -34,7 +34,13 @@ def probabilities(
     classes = weights["head.linear.bias"].shape[0]
     model = Classifier(
         PatchTSTEncoder(length, **dict(settings.patchtst)),
-        Head(axes, settings.patchtst.model_size, classes, **dict(settings.classifier)),
+        Head(
+            axes,
+            settings.patchtst.model_size,
+            classes,
+            standardised=settings.finetune.encoder == "frozen",
+            **dict(settings.classifier),
+        ),
     )
     model.load_state_dict(dict(weights))
     model.eval()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from aar_ray.config import FINETUNE_SECTIONS, Settings, dotted
+from aar_ray.config import Settings
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.method.class_weights import class_weights
 from aar_ray.method.classifier import Classifier, Head
@@ -27,12 +27,13 @@ from aar_ray.method.encoder import PatchTSTEncoder
 from aar_ray.method.scale import Scale
 from aar_ray.method.scores import accuracy, confusion_matrix, macro_f1, scores
 from aar_ray.seeds import drawing_from
-from aar_ray.training.applied import encoder_settings
+from aar_ray.training.applied import finetune_settings
 from aar_ray.training.bundle import EVALUATION_BATCH, Bundle, Member, Turn
 from aar_ray.training.labels import chosen_labels
 from aar_ray.training.rates import Rates
+from aar_ray.training.stopping import Stopping
 
-VERSION = 4
+VERSION = 5
 """Part of every fine-tune key: raise it when the same settings would give another classifier."""
 
 
@@ -61,12 +62,6 @@ class Job:
         for name, windows in (("train", self.train), ("validate", self.validation)):
             if not len(windows.labels):
                 raise ValueError(f"fine-tuning needs windows to {name} on, got none")
-
-    def with_its_labels(self) -> Job:
-        """The same with the labels alone that its settings let it use."""
-        finetune = self.settings.finetune
-        share, animals = finetune.label_share, finetune.label_animals
-        return replace(self, train=chosen_labels(self.train, label_share=share, label_animals=animals, seed=self.seed))
 
     def shape(self) -> dict[str, Any]:
         """What the jobs of a bundle agree in; all else may differ."""
@@ -133,13 +128,10 @@ def finetune_bundle(jobs: Sequence[Job], *, device: torch.device | str = "cpu") 
         differing = [name for name, value in job.shape().items() if value != jobs[0].shape()[name]]
         if differing:
             raise ValueError(f"the jobs of a bundle must agree in {', '.join(differing)}; make two bundles of them")
-    fits = [_Fit(job.with_its_labels()) for job in jobs]
+    fits = [_Fit(job) for job in jobs]
     # who has most windows comes first, so that those with a step left in an epoch stand side by side
     running = sorted(fits, key=lambda fit: -len(fit.job.train))
-    bundle = _bundle([fit.job for fit in running], torch.device(device)) if running else None
-    for row, fit in enumerate(running):
-        assert bundle is not None
-        fit.applied = _applied(fit.job, bundle, row)
+    bundle = _bundle(running, torch.device(device)) if running else None
     while running:
         assert bundle is not None
         losses = bundle.run_epoch(len(running[0].epochs) + 1)
@@ -152,31 +144,45 @@ def finetune_bundle(jobs: Sequence[Job], *, device: torch.device | str = "cpu") 
     return [fit.outcome() for fit in fits]
 
 
-def _bundle(jobs: Sequence[Job], device: torch.device) -> Bundle:
-    settings = jobs[0].settings.finetune
-    prepared = _Inputs(device)
-    return Bundle(
-        [_member(job, prepared) for job in jobs],
+def _bundle(fits: Sequence[_Fit], device: torch.device) -> Bundle:
+    settings = fits[0].job.settings.finetune
+    inputs = _Inputs(device)
+    models = [_build(fit.job).to(device=device, dtype=_dtype(fit.job)) for fit in fits]
+    bundle = Bundle(
+        [_member(fit, model, inputs) for fit, model in zip(fits, models, strict=True)],
         batch_size=settings.batch_size,
         decoupled_decay=settings.optimiser == "adamw",
         device=device,
     )
+    for row, (fit, model) in enumerate(zip(fits, models, strict=True)):
+        fit.applied = finetune_settings(model, bundle, row, fit.labels, fit.balance, fit.stopping)
+        fit.applied["finetune.initial_weights"] = "random" if fit.job.encoder is None else "pretrained"
+        if fit.job.train.scope is not None:
+            fit.applied["normalise.scope"] = fit.job.train.scope
+    return bundle
 
 
-def _member(job: Job, inputs: _Inputs) -> Member:
-    settings = job.settings.finetune
-    model = _build(job).to(device=inputs.device, dtype=torch.as_tensor(job.train.windows[:0]).dtype)
+def _dtype(job: Job) -> torch.dtype:
+    return torch.as_tensor(job.train.windows[:0]).dtype
+
+
+def _member(fit: _Fit, model: Classifier, inputs: _Inputs) -> Member:
+    job, settings = fit.job, fit.job.settings.finetune
     frozen = settings.encoder == "frozen"
+    train = inputs(job, job.train, model)
+    if frozen:
+        model.head.standardise(train)
+    counts = np.bincount(job.train.labels, minlength=len(job.train.classes))
     return Member(
         # a frozen encoder gives the same features every epoch: it runs once, and only the head is trained
         model=model.head if frozen else model,
         prefix="head." if frozen else "",
         untrained={f"encoder.{name}": value for name, value in model.encoder.state_dict().items()} if frozen else {},
-        train=inputs(job, job.train, model),
+        train=train,
         labels=job.train.labels,
         validation=inputs(job, job.validation, model),
         seed=job.seed,
-        class_weights=_class_weights(job),
+        class_weights=fit.balance(counts),
         dropout=settings.dropout,
         rates=Rates(
             layers=len(model.encoder.layers),
@@ -187,26 +193,6 @@ def _member(job: Job, inputs: _Inputs) -> Member:
         weight_decay=settings.weight_decay,
         turn=_turn(job, inputs.device) if settings.rotation_degrees else None,
     )
-
-
-def _applied(job: Job, bundle: Bundle, row: int) -> dict[str, Any]:
-    """The settings of a job, from its model and what trains it where these hold them."""
-    read = {name: value for name, value in dotted(job.settings).items() if name.split(".")[0] in FINETUNE_SECTIONS}
-    member, module = bundle.members[row], bundle.stack.module
-    return {
-        **read,
-        **(encoder_settings(module.encoder) if isinstance(module, Classifier) else {}),
-        "finetune.encoder": "trained" if isinstance(module, Classifier) else "frozen",
-        "finetune.optimiser": "adamw" if bundle.adam.decoupled else "adam",
-        "finetune.batch_size": bundle.batch_size,
-        "finetune.initial_weights": "random" if job.encoder is None else "pretrained",
-        **{f"finetune.{name}": getattr(member, name) for name in ("dropout", "weight_decay")},
-        **{
-            f"finetune.{name}": getattr(member.rates, name)
-            for name in ("learning_rate", "layer_decay", "unfreeze_every")
-        },
-        "finetune.rotation_degrees": member.turn.degrees if member.turn else 0.0,
-    }
 
 
 def _turn(job: Job, device: torch.device) -> Turn:
@@ -245,14 +231,6 @@ def _features(model: Classifier, windows: Tensor) -> Tensor:
     return torch.cat([model.features(part) for part in windows.split(EVALUATION_BATCH)])
 
 
-def _class_weights(job: Job) -> NDArray[np.float64]:
-    return class_weights(
-        np.bincount(job.train.labels, minlength=len(job.train.classes)),
-        class_weights=job.settings.finetune.class_weights,
-        class_balance_beta=job.settings.finetune.class_balance_beta,
-    )
-
-
 def _build(job: Job) -> Classifier:
     _, axes, length = job.train.windows.shape
     settings = job.settings
@@ -265,6 +243,7 @@ def _build(job: Job) -> Classifier:
                 settings.patchtst.model_size,
                 len(job.train.classes),
                 dropout=settings.finetune.dropout,
+                standardised=settings.finetune.encoder == "frozen",
                 **dict(settings.classifier),
             ),
         )
@@ -282,15 +261,22 @@ class _Best:
     model: dict[str, Tensor]
 
 
-@dataclass
 class _Fit:
-    """What has become of one job."""
+    """What has become of one job, and what its settings made of it beside the model."""
 
-    job: Job
-    best: _Best | None = None
-    epochs: list[dict[str, float]] = field(default_factory=list)
-    failure: ArithmeticError | None = None
-    applied: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, job: Job) -> None:
+        given = job.settings.finetune
+        self.labels = partial(chosen_labels, label_share=given.label_share, label_animals=given.label_animals)
+        self.balance = partial(
+            class_weights, class_weights=given.class_weights, class_balance_beta=given.class_balance_beta
+        )
+        self.stopping = Stopping(given.selection, given.patience, given.epochs)
+        self.job = replace(job, train=self.labels(job.train, seed=job.seed))
+        """With the labels alone that it may use."""
+        self.best: _Best | None = None
+        self.epochs: list[dict[str, float]] = []
+        self.failure: ArithmeticError | None = None
+        self.applied: dict[str, Any] = {}
 
     def record(self, train_loss: float, logits: Tensor, weights: Callable[[], dict[str, Tensor]]) -> None:
         """Look at the validation logits after an epoch; `weights` copies the model's, should it be the best so far."""
@@ -309,7 +295,7 @@ class _Fit:
                 f"the fine-tuning loss was not finite in epoch {epoch}: lower finetune.learning_rate"
             )
             return
-        score = record[self.job.settings.finetune.selection]
+        score = self.stopping.score(epoch, record)
         if self.best is None or score > self.best.score:
             self.best = _Best(epoch, score, confusion, logits, weights())
 
@@ -317,8 +303,7 @@ class _Fit:
         """Whether another epoch is due."""
         if self.failure is not None or self.best is None:
             return False
-        finetune, epoch = self.job.settings.finetune, len(self.epochs)
-        return epoch < finetune.epochs and epoch - self.best.epoch < finetune.patience
+        return self.stopping.goes_on(len(self.epochs), self.best.epoch)
 
     def outcome(self) -> FineTuned | ArithmeticError:
         if self.failure is not None:

@@ -114,7 +114,10 @@ def test_what_had_no_effect_is_called_so_and_what_had_one_is_not(finished: Path)
 
 def test_tables_have_a_row_a_setting_a_run_and_an_animal(finished: Path) -> None:
     rows = {path.stem: len(pd.read_csv(path)) for path in (finished / "tables").glob("*.csv")}
-    assert rows == {"ranking": 20, "baselines": 3, "trials": 26, "animals": 26 * 6, "importance": 4, "time": 4}
+    assert rows == {"ranking": 20, "baselines": 3, "trials": 26, "animals": 26 * 6, "importance": 4, "time": 4} | {
+        "pooled": 5,
+        "behaviours": 5 * 3,
+    }
 
 
 def test_simulated_animals_are_stamped_everywhere_and_real_ones_nowhere(finished: Path, tmp_path: Path) -> None:
@@ -122,7 +125,7 @@ def test_simulated_animals_are_stamped_everywhere_and_real_ones_nowhere(finished
     write_report(folder)
     assert (finished / "report.html").read_text().count("SIMULATED") == 0
     page = Page(folder / "report.html")
-    assert page.text.count("<b>SIMULATED.</b>") == page.figures
+    assert page.text.count("<b>SIMULATED.</b>") == page.figures + 1  # and the pooled scores
     assert "(SIMULATED)</title>" in page.text
     assert "**SIMULATED animals" in (folder / "report.md").read_text()
     for table in (folder / "tables").glob("*.csv"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from training.toy import LENGTH, herd, read_of, tiny
+from training.toy import LENGTH, applied_of, herd, tiny
 
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.method.classifier import Classifier
@@ -105,7 +105,7 @@ def test_members_stop_by_themselves_and_the_order_of_jobs_is_that_of_the_outcome
     epochs = [len(outcome.result["epochs"]) for outcome in outcomes]
     assert len(set(epochs)) > 1
     for job, outcome, last in zip(made, outcomes, epochs, strict=True):
-        assert outcome.result["applied"] == {**read_of(job.settings), "finetune.initial_weights": "random"}
+        assert outcome.result["applied"] == {**applied_of(job.settings), "finetune.initial_weights": "random"}
         assert last == min(12, outcome.result["best_epoch"] + job.settings.finetune.patience)
     backwards = tuned(finetune_bundle(made[::-1]))[::-1]
     assert [len(outcome.result["epochs"]) for outcome in backwards] == epochs

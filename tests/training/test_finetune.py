@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from training.toy import AXES, CLASSES, LENGTH, WrittenOutAdam, herd, read_of, tiny
+from training.toy import AXES, CLASSES, LENGTH, WrittenOutAdam, applied_of, herd, read_of, tiny
 
 from aar_ray.config import Settings, dotted
 from aar_ray.method.class_weights import class_weights
@@ -23,6 +23,7 @@ from aar_ray.method.scores import confusion_matrix
 from aar_ray.seeds import drawing_from, torch_stream
 from aar_ray.training import bundle
 from aar_ray.training import finetune as finetuning
+from aar_ray.training.classify import probabilities
 from aar_ray.training.finetune import FineTuned, finetune
 
 TRAIN = herd({0: 41, 1: 23, 2: 11}, seed=1)
@@ -154,6 +155,7 @@ def test_a_frozen_encoder_stays_and_its_head_is_trained_on_its_features(optimise
     model = initial_classifier(settings, seed=1)
     model.encoder.load_state_dict(encoder)
     features = model.features(torch.as_tensor(TRAIN.windows)).detach()
+    features = (features - features.mean(dim=0)) / features.std(dim=0, unbiased=False)
     labels = torch.as_tensor(TRAIN.labels)
     weights = torch.as_tensor(
         class_weights(np.array([41, 23, 11]), class_weights=weighting, class_balance_beta=0.999), dtype=torch.float32
@@ -172,6 +174,24 @@ def test_a_frozen_encoder_stays_and_its_head_is_trained_on_its_features(optimise
         assert tuned.result["epochs"][epoch - 1]["train_loss"] == pytest.approx(total / 75, rel=1e-4)
     for name, weight in model.head.named_parameters():
         torch.testing.assert_close(tuned.model[f"head.{name}"], weight.detach(), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("convolution", ["none", "per_axis"])
+def test_a_frozen_encoders_classifier_is_the_same_when_it_is_read_again(convolution: str) -> None:
+    settings = tiny(finetune__encoder="frozen", classifier__convolution=convolution)
+    tuned = finetune(TRAIN, VALIDATION, settings, seed=1, encoder=some_encoder())
+    again = probabilities(tuned.model, settings, VALIDATION.windows)
+    np.testing.assert_allclose(again, tuned.probabilities, rtol=1e-5, atol=1e-6)
+
+
+def test_the_scale_of_frozen_features_has_no_part() -> None:
+    # with pre-norm layers the last norm's weight and bias scale and shift the features, and nothing else
+    encoder = some_encoder()
+    weight, bias = (encoder[f"final_norm.{name}"] for name in ("weight", "bias"))
+    scaled = {**encoder, "final_norm.weight": 1e-3 * weight, "final_norm.bias": 1e-3 * bias + 5.0}
+    settings = tiny(finetune__encoder="frozen", classifier__convolution="none", finetune__epochs=5)
+    first, second = (finetune(TRAIN, VALIDATION, settings, seed=1, encoder=one) for one in (encoder, scaled))
+    np.testing.assert_allclose(first.probabilities, second.probabilities, rtol=1e-2, atol=1e-3)
 
 
 def test_all_weights_are_trained_from_those_given() -> None:
@@ -208,7 +228,7 @@ def test_the_result_is_that_of_the_kept_weights() -> None:
     loss = cross_entropy(logits, torch.as_tensor(VALIDATION.labels)).item()
     assert best["validation_loss"] == pytest.approx(loss, rel=1e-5)
     assert json.loads(json.dumps(result)) == result  # plain data, for the journal
-    assert result["applied"] == {**read_of(settings), "finetune.initial_weights": "random"}
+    assert result["applied"] == {**applied_of(settings), "finetune.initial_weights": "random"}
 
 
 MACRO_F1 = [0.1, 0.5, 0.5, 0.4, 0.3, 0.9, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2]
@@ -217,7 +237,13 @@ ACCURACY = [0.8, 0.2, 0.1, 0.3, 0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
 
 @pytest.mark.parametrize(
     ("selection", "patience", "best", "last"),
-    [("macro_f1", 3, 2, 5), ("macro_f1", 4, 6, 10), ("macro_f1", 100, 6, 12), ("accuracy", 3, 1, 4)],
+    [
+        ("macro_f1", 3, 2, 5),
+        ("macro_f1", 4, 6, 10),
+        ("macro_f1", 100, 6, 12),
+        ("accuracy", 3, 1, 4),
+        ("last", 1, 12, 12),
+    ],
 )
 def test_training_stops_patience_epochs_after_the_best_score_of_the_selection(
     monkeypatch: pytest.MonkeyPatch, selection: str, patience: int, best: int, last: int
@@ -247,11 +273,11 @@ def test_on_windows_all_alike_the_probabilities_become_the_weighted_shares(
         finetune__weight_decay=0.0,
         finetune__dropout=0.0,
     )
-    probabilities = finetune(alike, alike, settings, seed=1).probabilities[0]
+    predicted = finetune(alike, alike, settings, seed=1).probabilities[0]
     counts = np.array([97, 13, 5])
     # weighted cross-entropy is least where each class has its weight times its count
     shares = counts * class_weights(counts, class_weights=kind, class_balance_beta=0.97)
-    np.testing.assert_allclose(probabilities, shares / shares.sum(), atol=0.01)
+    np.testing.assert_allclose(predicted, shares / shares.sum(), atol=0.01)
 
 
 def test_classes_absent_from_training_or_validation_are_listed_and_harmless() -> None:

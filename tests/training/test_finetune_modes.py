@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,18 +11,21 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 from training.test_finetune import TRAIN, VALIDATION, some_encoder
-from training.toy import CLASSES, herd, read_of, tiny
+from training.toy import CLASSES, applied_of, herd, tiny
 
 from aar_ray.config import dotted
 from aar_ray.corpus.labelled import LabelledWindows, normalised
 from aar_ray.corpus.normalise import Scope
+from aar_ray.method.classifier import Head
 from aar_ray.method.encoder import PatchTSTEncoder
+from aar_ray.training import finetune as finetuning
 from aar_ray.training.applied import NotApplied, check_applied
 from aar_ray.training.bundle import Turn
 from aar_ray.training.finetune import Job, _turn, finetune, finetune_bundle
 from aar_ray.training.labels import chosen_labels
 from aar_ray.training.rates import Rates
 from aar_ray.training.stack import Place
+from aar_ray.training.stopping import Stopping
 
 NAMES = {
     "encoder.positions": 0,
@@ -194,11 +198,59 @@ def test_the_settings_that_come_back_are_those_that_were_asked(mode: dict[str, A
     scored = normalised(in_g(), "source")
     encoder = PatchTSTEncoder(scored.windows.shape[2], **dict(settings.patchtst)).state_dict()
     applied = finetune(scored, scored, settings, seed=1, encoder=encoder).result["applied"]
-    assert applied == read_of(settings)
+    assert applied == {**applied_of(settings), "normalise.scope": "source"}
     check_applied(dotted(settings), applied, stage="fine-tuning")
 
 
+LOST: dict[str, tuple[dict[str, Any], str, Any]] = {
+    "finetune.epochs": ({}, "Stopping", lambda selection, patience, epochs: Stopping(selection, patience, 1)),
+    "finetune.patience": ({}, "Stopping", lambda selection, patience, epochs: Stopping(selection, 1, epochs)),
+    "finetune.selection": ({}, "Stopping", lambda selection, patience, epochs: Stopping("last", patience, epochs)),
+    "finetune.class_weights": ({}, "class_weights", None),
+    "finetune.label_share": ({"finetune__label_share": 0.5}, "chosen_labels", None),
+    "classifier.convolution": (
+        {},
+        "Head",
+        lambda *sizes, **settings: Head(*sizes, **{**settings, "convolution": "none"}),
+    ),
+    "finetune.rotation_axis": (
+        {"finetune__rotation_degrees": 30.0},
+        "Turn",
+        lambda scale, degrees, axis: Turn(scale, degrees, "z"),
+    ),
+}
+DEFAULTS: dict[str, Any] = {"finetune.class_weights": "none", "finetune.label_share": 1.0}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_what_comes_back_is_read_from_what_uses_it(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    changes, part, slip = LOST[name]
+    if slip is None:
+        # the function that a `partial` holds is called with another value than was asked
+        setting = name.split(".")[1]
+
+        def slipping(function: Any, *given: Any, **named: Any) -> partial[Any]:
+            return partial(function, *given, **(named | ({setting: DEFAULTS[name]} if setting in named else {})))
+
+        monkeypatch.setattr(finetuning, "partial", slipping)
+    else:
+        monkeypatch.setattr(finetuning, part, slip)
+    settings = tiny(finetune__epochs=2, finetune__initial_weights="random", **changes)
+    scored = normalised(in_g(), "source")
+    applied = finetune(scored, scored, settings, seed=1).result["applied"]
+    with pytest.raises(NotApplied, match=rf"{name} must reach fine-tuning"):
+        check_applied(dotted(settings), applied, stage="fine-tuning")
+
+
+def test_the_scope_of_the_windows_comes_back() -> None:
+    settings = tiny(finetune__epochs=1, finetune__initial_weights="random")
+    scored = normalised(in_g(), "recording")
+    applied = finetune(scored, scored, settings, seed=1).result["applied"]
+    with pytest.raises(NotApplied, match=r"normalise\.scope must reach fine-tuning .* 'source', got 'recording'"):
+        check_applied(dotted(settings), applied, stage="fine-tuning")
+
+
 def test_a_pre_trained_encoder_that_did_not_arrive_is_loud() -> None:
-    applied = finetune(TRAIN, VALIDATION, tiny(finetune__epochs=1), seed=1).result["applied"]
+    applied = finetune(TRAIN, VALIDATION, tiny(), seed=1).result["applied"]
     with pytest.raises(NotApplied, match=r"initial_weights must reach fine-tuning .* 'pretrained', got 'random'"):
         check_applied(dotted(tiny()), applied, stage="fine-tuning")

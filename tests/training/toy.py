@@ -71,6 +71,15 @@ def read_of(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in dotted(settings).items() if name.split(".")[0] in FINETUNE_SECTIONS}
 
 
+def applied_of(settings: Settings) -> dict[str, Any]:
+    """Of these what comes back for windows that say nothing of their z-score: neither their scope, nor another stage's
+    dropout, nor an axis about which nothing is turned."""
+    unread = {"normalise.scope", "patchtst.dropout"}
+    if not settings.finetune.rotation_degrees:
+        unread.add("finetune.rotation_axis")
+    return {name: value for name, value in read_of(settings).items() if name not in unread}
+
+
 class WrittenOutAdam:
     """Adam as its paper has it; weight decay is part of the gradient, or taken off the weight where `decoupled`."""
 
