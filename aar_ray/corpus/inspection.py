@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,8 @@ RESTING_SHARE = 0.1
 """Of an animal's windows, those that move least, show gravity alone."""
 GRAVITY = (0.9, 1.1)
 """g, between which a resting animal's norm lies where the unit is right and the sensor calibrated."""
+NAMED = 5
+"""Animals that a warning names, of many that are alike."""
 UNLABELLED = "no labels"
 
 
@@ -54,19 +56,35 @@ class Inspected:
         return {animal: float(np.median([norm for _, norm in found])) for animal, found in sorted(self.resting.items())}
 
     def warnings(self) -> Iterator[str]:
-        """What a person should look into, one sentence each."""
-        for animal, norm in self.resting_norms().items():
-            if not GRAVITY[0] <= norm <= GRAVITY[1]:
-                yield (
-                    f"{self.name}: {animal} at rest feels {norm:.3g} g and not about 1 g: is the unit right, the "
-                    "sensor calibrated, gravity still in the signal?"
-                )
+        """What a person should look into, a sentence for all animals of which the same is to be said."""
+        off = {animal: norm for animal, norm in self.resting_norms().items() if not GRAVITY[0] <= norm <= GRAVITY[1]}
+        if off:
+            who = f"{next(iter(off))} at rest feels" if len(off) == 1 else f"{len(off)} animals at rest feel"
+            norms = " to ".join(dict.fromkeys(f"{norm:.3g}" for norm in (min(off.values()), max(off.values()))))
+            yield (
+                f"{self.name}: {who} {norms} g and not about 1 g: is the unit right, the sensor calibrated, gravity "
+                f"still in the signal?{_first_of(off)}"
+            )
+        constant: dict[str, list[str]] = {}
         for recording, axes in sorted(self.constant_axes.items()):
-            yield f"{self.name}: {recording} never changes on {', '.join(axes)}"
-        for animal in sorted(animal for animal, seconds in self.seconds.items() if not seconds):
-            yield f"{self.name}: {animal} has no usable sample"
+            constant.setdefault(", ".join(axes), []).append(recording)
+        for dead, recordings in sorted(constant.items()):
+            many = f"{len(recordings)} recordings never change"
+            who = f"{recordings[0]} never changes" if len(recordings) == 1 else many
+            yield f"{self.name}: {who} on {dead}{_first_of(recordings)}"
+        empty = sorted(animal for animal, seconds in self.seconds.items() if not seconds)
+        if empty:
+            who = f"{empty[0]} has" if len(empty) == 1 else f"{len(empty)} animals have"
+            yield f"{self.name}: {who} no usable sample{_first_of(empty)}"
         if not self.windows:
             yield f"{self.name}: no window"
+
+
+def _first_of(names: Collection[str]) -> str:
+    """A few of several names, in brackets; nothing for a single one, which the sentence names itself."""
+    if len(names) < 2:
+        return ""
+    return f" ({', '.join(list(names)[:NAMED])}{', ...' * (len(names) > NAMED)})"
 
 
 @dataclass

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from rich.table import Table
 
 from aar_ray.corpus.inspection import SHOWN, Inspected
@@ -90,6 +91,7 @@ def draw(found: Sequence[Inspected], rate_hz: float, path: Path, *, simulated: b
         for values, colour in zip(spectra, COLOURS, strict=True):
             row[-1].semilogy(frequencies[1:], values[1:], color=colour, linewidth=1)
         row[-1].set_xlabel("Hz")
+        row[-1].yaxis.set_minor_formatter(NullFormatter())  # their numbers overlap
         row[-1].set_title(f"mean spectrum of {len(windows)} windows, g", fontsize=8)
     title = "windows of each behaviour, and their spectra"
     figure.suptitle(f"SIMULATED: {title}" if simulated else title)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,20 @@ def test_a_wrong_unit_and_a_dead_axis_are_said(found: dict[str, Inspected]) -> N
     assert "is the unit right" in warnings[0]
     assert warnings[1] == "goats: cat never changes on x"
     assert list(found["cows"].warnings()) == []
+
+
+def test_what_holds_for_many_animals_is_one_sentence() -> None:
+    """A set of bursts, each an animal of its own, would fill the screen and hide what else there is."""
+    source = Inspected("storks", "stork", seconds=Counter({f"burst {n}": 4.0 for n in range(10)}), windows=10)
+    source.resting = {f"burst {n}": [(0.0, 1.0 + n / 10)] for n in range(10)}
+    source.constant_axes = {f"burst {n}": ["x", "z"] for n in range(3)} | {"burst 9": ["y"]}
+    source.seconds["burst 8"] = source.seconds["burst 9"] = 0.0
+    gravity, x_and_z, y, empty = source.warnings()
+    assert gravity.startswith("storks: 8 animals at rest feel 1.2 to 1.9 g and not about 1 g")
+    assert gravity.endswith("(burst 2, burst 3, burst 4, burst 5, burst 6, ...)")
+    assert x_and_z == "storks: 3 recordings never change on x, z (burst 0, burst 1, burst 2)"
+    assert y == "storks: burst 9 never changes on y"
+    assert empty == "storks: 2 animals have no usable sample (burst 8, burst 9)"
 
 
 def test_the_command_prints_tables_and_writes_a_picture(
