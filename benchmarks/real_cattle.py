@@ -1,33 +1,52 @@
 """Real animals: does pre-training help, and does the network earn its keep against a random forest?
 
 Pre-trains without labels on people (waist, 50 Hz), white storks (10.54 Hz) and cattle mounts (10 Hz), then fine-tunes
-leave-one-cow-out on the four main behaviours of ten grazing cows (10 Hz collars), from pre-trained and from random
-weights, with all labels, a tenth and a hundredth of them. A study of arms does it all; the tables are read from its
-journal.
+on the four main behaviours of ten grazing cows (10 Hz collars), from pre-trained and from random weights, with all
+labels, a tenth and a hundredth of them, and grows a random forest on the same labels. Each has a search of its own for
+each pair of cows, on other cows alone (`nested`), the networks with the same budget; each cow is scored once for each
+seed.
 
-    python benchmarks/real_cattle.py --data DIR [--seed N] [--seeds N]
+    python -m benchmarks.real_cattle --data DIR [--seed N] [--seeds N]
 
-DIR holds the four folders named in `SOURCES` and `COWS`. They are not part of this project; without them the
-benchmark says so and ends with status 0.
+DIR holds the four folders named in `SOURCES` and `COWS`. They are not part of this project; without them the benchmark
+says so and ends with status 0. What was made once is found again in the store under --results.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from aar_ray import commands
-from aar_ray.config import Study
+from aar_ray.config import Settings, Study, dotted, settings_from
+from aar_ray.corpus.labelled import LabelledWindows
+from aar_ray.corpus.splits import Fold
+from aar_ray.method.scores import confusion_matrix, macro_f1
+from aar_ray.method.smoothing import smoothed
+from aar_ray.search.cluster import cluster
 from aar_ray.search.evidence import Scored, interval, seed_spread
-from aar_ray.search.journal import Event, read_events
-from aar_ray.search.ranking import baseline_scores, gain, scored_settings, trial_records, validation_animals
+from aar_ray.search.folds import Folds
+from aar_ray.search.placement import Placement
+from aar_ray.search.prepared import Prepared, prepare
+from aar_ray.store import Store, stage_key
+from aar_ray.training import forest
+from aar_ray.training.labels import chosen_labels
+from benchmarks.nested import Chosen, Pair, choose, grouped, pairs_of, rows
 
 COLLAR = {"x": "ax", "y": "ay", "z": "az", "subject": "cow", "segment": "segment", "time": "time"}
 
@@ -88,38 +107,73 @@ SETTINGS: dict[str, Any] = {
     "augment.jitter_deviation": 0.02,
     "pretrain.learning_rate": 1e-3,
     "pretrain.epochs": 6,
-    "pretrain.probe_every": 3,
+    "pretrain.probe_every": 0,
     "finetune.rotation_degrees": 180.0,
     "finetune.rotation_axis": "z",
-    "finetune.learning_rate": 1e-3,
-    # the L2 of 0.01 inside Adam holds a training of few epochs near naming one behaviour
-    "finetune.optimiser": "adamw",
+    # every epoch is trained, and nothing is chosen by the animals that are scored
+    "finetune.selection": "last",
 }
-"""Of both arms; all else is the default."""
+"""Of both arms; all else is the default or searched."""
 
 SHARES: dict[str, dict[str, Any]] = {
-    "100 %": {"finetune.batch_size": 64, "finetune.epochs": 3},
-    "10 %": {"finetune.label_share": 0.1, "finetune.batch_size": 16, "finetune.epochs": 5},
-    "1 %": {"finetune.label_share": 0.01, "finetune.batch_size": 4, "finetune.epochs": 6},
+    "10 %": {"finetune.label_share": 0.1, "finetune.batch_size": 16, "finetune.epochs": 6},
+    "1 %": {"finetune.label_share": 0.01, "finetune.batch_size": 8, "finetune.epochs": 12},
+    "100 %": {"finetune.batch_size": 64, "finetune.epochs": 2},
 }
 """Labels used, of each cow and behaviour; smaller batches, so that few labels still make some hundred steps."""
 
+TRIED: tuple[dict[str, Any], ...] = (
+    {"finetune.optimiser": "adamw", "finetune.learning_rate": 1e-3},
+    {"finetune.optimiser": "adamw", "finetune.learning_rate": 3e-3},
+    {"finetune.optimiser": "adam", "finetune.learning_rate": 1e-3},
+)
+"""What each arm's search tries, each for as many epochs as the share has."""
+
+LEAVES = (1, 5, 15)
+"""What the forest's search tries: windows that a leaf has at least."""
+
+SMOOTHING = (0.0, 2.0, 4.0, 10.0)
+"""Seconds either way over which probabilities are averaged, for the lines that say so; chosen as all else is."""
+
 WEIGHTS = {"scratch": "random", "pre-trained": "pretrained"}
 FOREST = "random forest"
+SMOOTH = ", smoothed"
+
+Scores = dict[tuple[int, str], float]
+"""By seed and cow."""
 
 
 def main() -> int:
-    """Run the study and print its tables."""
+    """Search, train, score, and print the tables."""
     options = _options()
     missing = [one["path"] for one in (*SOURCES, COWS) if not (options.data / one["path"]).exists()]
     if missing:
         print(f"skipped: {options.data} does not hold {', '.join(missing)}")
         return 0
-    status = commands.run(_study(options), options.results)
-    events = list(read_events(options.results / "real_cattle" / "journal.jsonl"))
-    console = Console(width=120)
-    console.print(_by_cow(events), _differences(events))
-    return status
+    study, console = _study(options), Console(width=120)
+    store = Store(study.store)
+    seeds = [options.seed + number for number in range(options.seeds)]
+    with cluster(study.resources, None) as placement, _served(study, placement, store, console.print) as prepared:
+        bench = Bench(prepared, store, seeds, console.print)
+        scored: dict[str, Scores] = {}
+        with ThreadPoolExecutor(3) as threads:
+            for share in SHARES:
+                asked = {
+                    name: threads.submit(bench.forest if name == FOREST else bench.network, name, share)
+                    for name in (*WEIGHTS, FOREST)
+                }
+                for name, running in asked.items():
+                    plain, smooth = running.result()
+                    scored[f"{name}, {share}"], scored[f"{name}, {share}{SMOOTH}"] = plain, smooth
+                    means = " and smoothed ".join(f"{np.mean(list(one.values())):.3f}" for one in (plain, smooth))
+                    console.print(f"{name}, {share}: mean macro-F1 {means}")
+    cows = sorted({cow for _, cow in next(iter(scored.values()))})
+    settings = {
+        name: Scored(number, rows(found, seeds, cows), np.zeros(len(seeds), dtype=bool))
+        for number, (name, found) in enumerate(scored.items())
+    }
+    console.print(_by_cow(settings, cows), _differences(settings))
+    return 0
 
 
 def _options() -> argparse.Namespace:
@@ -139,55 +193,203 @@ def _study(options: argparse.Namespace) -> Study:
             "name": "real_cattle",
             "seed": options.seed,
             "data": {"unlabelled": unlabelled, "labelled": cows},
-            "protocol": {"split": "leave_one_subject_out"},
             "fixed": SETTINGS,
-            "arms": {
-                f"{weights}, {share}": {"finetune.initial_weights": kind, **labels}
-                for share, labels in SHARES.items()
-                for weights, kind in WEIGHTS.items()
-            },
-            "seeds": options.seeds,
+            "arms": {name: {"finetune.initial_weights": kind} for name, kind in WEIGHTS.items()},
             "store": str(options.results / ".store"),
         }
     )
 
 
-def _settings(events: Sequence[Event]) -> dict[str, Scored]:
-    """Scores of each arm and of the forest, cow by cow."""
-    trials = trial_records(events)
-    scored = {str(trials[one.number].arm): one for one in scored_settings(trials)}
-    (forest,) = [event for event in events if event["event"] == "baseline_finished" and event["name"] == FOREST]
-    cows = np.array([[baseline_scores(forest)[cow] for cow in validation_animals(trials.values())]])
-    return {FOREST: Scored(-1, cows, np.array([False])), **scored}
+@dataclass(frozen=True)
+class Served:
+    """Data, and tasks that find in the store what was made before."""
+
+    prepared: Prepared
+    folds: Folds
+    stages: Any
+    pairs: tuple[Pair, ...]
 
 
-def _by_cow(events: Sequence[Event]) -> Table:
+@contextmanager
+def _served(study: Study, placement: Placement, store: Store, say: Callable[[str], None]) -> Iterator[Served]:
+    """Corpus, labelled windows, and worker groups that pre-train for as long as the block lasts."""
+    say("building the corpus")
+    prepared = prepare(study, placement, store, say)
+    stages = prepared.service(store)
+    ended = threading.Event()
+    with tempfile.TemporaryDirectory(prefix="aar-") as scratch, ThreadPoolExecutor(1) as thread:
+        groups = prepared.groups(stages, scratch)
+        thread.submit(groups.serve, ended.is_set, ended.is_set)
+        groups.wait(say)
+        try:
+            pairs = pairs_of([fold.name for fold in prepared.folds], study.seed)
+            yield Served(prepared, prepared.tasks(stages), stages, pairs)
+        finally:
+            ended.set()
+            ray.get(stages.drain.remote())
+
+
+@dataclass
+class Bench:
+    """Searches and scores; each method gives the scores as they are and of smoothed probabilities."""
+
+    served: Served
+    store: Store
+    seeds: list[int]
+    say: Callable[[str], None]
+
+    def network(self, arm: str, share: str) -> tuple[Scores, Scores]:
+        """Of an arm, for each cow with the setting that its search chose."""
+        tried = [
+            settings_from({**SETTINGS, **SHARES[share], **one, "finetune.initial_weights": WEIGHTS[arm]})
+            for one in TRIED
+        ]
+        inner = [pair.inner for pair in self.served.pairs]
+        found = [self._finetuned(settings, self.seeds[0], inner) for settings in tried]
+        chosen: dict[str, Chosen] = {}
+        seconds: dict[str, float] = {}
+        for pair in self.served.pairs:
+            results = [one[pair.inner.name] for one in found]
+            curves = [[epoch["macro_f1"] for epoch in fold["result"]["epochs"]] for fold in results]
+            best = choose(curves)
+            chosen |= dict.fromkeys(pair.held_out, best)
+            kept = self._probabilities(results[best.place]["key"])
+            seconds |= dict.fromkeys(pair.held_out, self._smoothing(kept, pair.inner.validation))
+        plain: Scores = {}
+        smooth: Scores = {}
+        outer = {fold.name: fold for pair in self.served.pairs for fold in pair.outer}
+        self.say(f"{arm}, {share}: {_counted(chosen, seconds)}")
+        for best, cows in grouped({cow: (one.place, one.epochs) for cow, one in chosen.items()}).items():
+            values = {**dotted(tried[best[0]]), "finetune.epochs": best[1]}
+            for seed in self.seeds:
+                folds = self._finetuned(settings_from(values), seed, [outer[cow] for cow in cows])
+                for cow, fold in folds.items():
+                    plain[seed, cow] = fold["result"]["macro_f1"]
+                    smooth[seed, cow] = self._score(self._probabilities(fold["key"]), (cow,), seconds[cow])
+        return plain, smooth
+
+    def forest(self, name: str, share: str) -> tuple[Scores, Scores]:
+        """Of the random forest on the same labels, for each cow with the leaves that its search chose."""
+        labelled, key = self.served.folds.labelled, self.served.folds.labelled_key
+        part = SHARES[share].get("finetune.label_share", 1.0)
+
+        def grown(jobs: Sequence[tuple[Fold, int, int]]) -> list[NDArray[np.float32]]:
+            return ray.get([_forest.remote(str(self.store.root), key, labelled, *job, part) for job in jobs])
+
+        inner = {(pair, leaf): (pair.inner, leaf, self.seeds[0]) for pair in self.served.pairs for leaf in LEAVES}
+        found = dict(zip(inner, grown(list(inner.values())), strict=True))
+        chosen: dict[str, Chosen] = {}
+        seconds: dict[str, float] = {}
+        for pair in self.served.pairs:
+            validation = pair.inner.validation
+            best = choose([[self._score(found[pair, leaf], validation, 0.0)] for leaf in LEAVES])
+            chosen |= dict.fromkeys(pair.held_out, best)
+            kept = found[pair, LEAVES[best.place]]
+            seconds |= dict.fromkeys(pair.held_out, self._smoothing(kept, validation))
+        self.say(f"{name}, {share}: {_counted(chosen, seconds)}")
+        outer = {
+            (seed, fold.name): (fold, LEAVES[chosen[fold.name].place], seed)
+            for seed in self.seeds
+            for pair in self.served.pairs
+            for fold in pair.outer
+        }
+        final = dict(zip(outer, grown(list(outer.values())), strict=True))
+        plain, smooth = (
+            {(seed, cow): self._score(made, (cow,), seconds[cow] * on) for (seed, cow), made in final.items()}
+            for on in (0.0, 1.0)
+        )
+        return plain, smooth
+
+    def _finetuned(self, settings: Settings, seed: int, folds: Sequence[Fold]) -> dict[str, Any]:
+        """`fold_finished` fields by fold."""
+        key = None if settings.finetune.initial_weights == "random" else self._encoder(settings, seed)
+        tasks = replace(self.served.folds, folds=tuple(folds))
+        return {fold["fold"]: fold for fold in tasks.finetuned(settings, key, seed)}
+
+    def _encoder(self, settings: Settings, seed: int) -> str:
+        """Key of a pre-trained encoder, when it is there."""
+        stages, epoch = self.served.stages, 0
+        key: str = ray.get(stages.request.remote(dotted(settings), seed))
+        while True:
+            news = ray.get(stages.news.remote(key, epoch))
+            epoch += len(news["records"])
+            if news["state"] == "done":
+                return key
+            if news["state"] in ("failed", "given up"):
+                raise RuntimeError(f"pre-training: {news['reason']}")
+
+    def _probabilities(self, key: str) -> NDArray[np.float32]:
+        return np.asarray(np.load(self.store.root / "finetune" / key / "probabilities.npy"))
+
+    def _smoothing(self, probabilities: NDArray[np.float32], cows: Sequence[str]) -> float:
+        """Seconds that are best on some cows; of equal ones the least."""
+        return max(SMOOTHING, key=lambda seconds: (self._score(probabilities, cows, seconds), -seconds))
+
+    def _score(self, probabilities: NDArray[np.float32], cows: Sequence[str], seconds: float) -> float:
+        """Macro-F1 on some cows."""
+        own = self.served.prepared.labelled.of(cows)
+        predicted = smoothed(probabilities, own.recordings, own.starts, seconds=seconds).argmax(axis=1)
+        return macro_f1(confusion_matrix(own.labels, predicted, len(own.classes)))
+
+
+@ray.remote(num_cpus=1, max_retries=0)
+def _forest(
+    store: str, labelled_key: str, labelled: LabelledWindows, fold: Fold, smallest_leaf: int, seed: int, share: float
+) -> NDArray[np.float32]:
+    """Probabilities of the validation cows' windows, found in the store where the same forest was grown before."""
+    made_from = {
+        "labelled": labelled_key,
+        "fold": asdict(fold),
+        "smallest_leaf": smallest_leaf,
+        "seed": seed,
+        "share": share,
+    }
+    place, key = Store(store), stage_key("forest", forest.VERSION, made_from)
+    if place.find("forest", key) is None:
+        train = chosen_labels(labelled.of(fold.train), label_share=share, label_animals=None, seed=seed)
+        made = forest.forest_probabilities(train, labelled.of(fold.validation), seed=seed, smallest_leaf=smallest_leaf)
+        with place.publish("forest", key, made_from) as folder:
+            np.save(folder / "probabilities.npy", made)
+    return np.asarray(np.load(place.root / "forest" / key / "probabilities.npy"))
+
+
+def _counted(chosen: Mapping[str, Chosen], seconds: Mapping[str, float]) -> str:
+    """How often what was chosen."""
+    settings = Counter((one.place, one.epochs) for one in chosen.values())
+    spans = Counter(seconds.values())
+    return (
+        ", ".join(f"setting {place} for {epochs} epochs {count} times" for (place, epochs), count in settings.items())
+        + "; smoothed over "
+        + ", ".join(f"{span:g} s {count} times" for span, count in spans.items())
+    )
+
+
+def _by_cow(settings: Mapping[str, Scored], cows: Sequence[str]) -> Table:
     """Macro-F1 of each cow, mean over the seeds, and the means over cows."""
-    settings = _settings(events)
-    table = Table("cow", title="Ten cows, leave one out: macro-F1 over the behaviours that a cow has, mean over seeds")
-    for name in settings:
-        table.add_column(name, justify="right")
-    columns = [one.by_animal() for one in settings.values()]
-    for place, cow in enumerate(validation_animals(trial_records(events).values())):
-        table.add_row(cow, *(f"{column[place]:.3f}" for column in columns))
-    table.add_section()
-    table.add_row("mean", *(f"{one.mean():.3f}" for one in settings.values()))
+    table = Table(
+        "", *cows, "mean", title="Ten cows, each held out: macro-F1 over the behaviours it has, mean over seeds"
+    )
+    for name, one in settings.items():
+        table.add_row(name, *(f"{value:.2f}" for value in one.by_animal()), f"{one.mean():.3f}")
     return table
 
 
-def _differences(events: Sequence[Event]) -> Table:
-    """In points of macro-F1: pre-trained minus scratch, seed by seed, and each of them minus the forest."""
-    trials, settings = trial_records(events), _settings(events)
-    forest = settings.pop(FOREST)
-    pairs = [(f"pre-trained, {share}", f"scratch, {share}") for share in SHARES]
-    gains = {f"{ours} minus {theirs}": gain(trials, settings[ours], settings[theirs]) for ours, theirs in pairs}
-    for name, one in settings.items():
-        gains[f"{name} minus {FOREST}"] = Scored(one.number, one.scores - forest.scores, one.sought)
+def _differences(settings: Mapping[str, Scored]) -> Table:
+    """In points of macro-F1, paired over cows and seeds."""
     table = Table("difference", "points", "95 % over cows and seeds", title="Paired over the cows and seeds")
-    for kind in ("scratch", FOREST):  # differences of one kind vary alike from seed to seed
-        alike = {name: one for name, one in gains.items() if f"minus {kind}" in name}
-        seeds = seed_spread(alike.values())
-        for name, one in alike.items():
+    for kind in ("scratch", FOREST):
+        gains: dict[str, Scored] = {}
+        for share, end in product(SHARES, ("", SMOOTH)):
+            for ours in WEIGHTS if kind == FOREST else ("pre-trained",):
+                one, other = (settings[f"{name}, {share}{end}"] for name in (ours, kind))
+                gains[f"{ours} minus {kind}, {share}{end}"] = Scored(0, one.scores - other.scores, one.sought)
+                if kind == FOREST and share != "100 %":
+                    other = settings[f"{kind}, 100 %{end}"]
+                    gains[f"{ours}, {share} minus {kind}, 100 %{end}"] = Scored(
+                        0, one.scores - other.scores, one.sought
+                    )
+        seeds = seed_spread(gains.values())
+        for name, one in gains.items():
             mean, low, high = (100 * value for value in interval(one, seeds))
             table.add_row(name, f"{mean:+.1f}", f"{low:+.1f} to {high:+.1f}")
     return table

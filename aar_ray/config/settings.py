@@ -196,6 +196,9 @@ class Finetune(Part):
     selection: Literal["macro_f1", "accuracy", "last"] = "macro_f1"
     """The validation score that picks the epoch. The paper says accuracy, to which 0.44 % trotting is invisible. `last`
     trains all epochs and keeps the last one: the validation animals then choose nothing."""
+    smoothing_seconds: float = Field(default=0.0, ge=0)
+    """Before a class is named, probabilities are averaged over the windows of the recording that start at most so long
+    before or after; 0 leaves them (not in the paper)."""
     class_weights: Literal["effective_number", "inverse_frequency", "none"] = "effective_number"
     """Class-balanced cross-entropy after Cui et al. 2019, simple inverse frequency, or unweighted."""
     class_balance_beta: float = Field(default=0.999, ge=0, lt=1)

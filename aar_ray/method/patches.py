@@ -18,6 +18,11 @@ def patch_count(length: int, patch_length: int, patch_stride: int) -> int:
     return (length - patch_length) // patch_stride + 2
 
 
+def ends_in_padding(length: int, patch_length: int, patch_stride: int) -> bool:
+    """Whether the last patch is nothing but the repeated last value: S = P, and S divides L - P."""
+    return (patch_count(length, patch_length, patch_stride) - 1) * patch_stride >= length
+
+
 def cut_patches(
     series: Float[Tensor, "*models batch axes length"], *, patch_length: int, patch_stride: int
 ) -> Float[Tensor, "*models batch axes patches patch_length"]:

@@ -19,6 +19,7 @@ from aar_ray.config import Settings, Study, dotted, settings_from
 from aar_ray.corpus.splits import split_warnings
 from aar_ray.search.agenda import Agenda, Promotion, runs_of, winner
 from aar_ray.search.budget import HOUR, Accelerators, gpus_of, seconds_spent
+from aar_ray.search.cautions import patch_warnings
 from aar_ray.search.failures import Failures
 from aar_ray.search.folds import Folds, Stopped, mean_macro_f1, pooled_scores
 from aar_ray.search.garbage import GIGABYTE, collect, remember
@@ -212,7 +213,7 @@ def _beginning(prepared: Prepared) -> dict[str, Any]:
         "settings": dotted(study.reference()),
         "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
         "provenance": provenance(ray.cluster_resources(), sum(node["Alive"] for node in ray.nodes())),
-        "warnings": split_warnings(labelled, folds),
+        "warnings": [*split_warnings(labelled, folds), *patch_warnings(study)],
     }
 
 

@@ -23,6 +23,7 @@ from aar_ray.corpus.recording import InputError
 from aar_ray.corpus.splits import Fold
 from aar_ray.corpus.stretches import Findings
 from aar_ray.method.scores import confusion_matrix, scores
+from aar_ray.method.smoothing import smoothed
 from aar_ray.search.evidence import report_winner
 from aar_ray.search.journal import Event
 from aar_ray.search.provenance import commit_of_code
@@ -238,5 +239,6 @@ def _confusions(
         settings = settings_from(json.loads((folder / "result.json").read_text())["applied"])
         _, test = normalised_for(everything, tested, settings.normalise.scope)
         weights = safetensors.torch.load_file(folder / "model.safetensors")
-        predicted = probabilities(weights, settings, test.windows).argmax(axis=1)
+        found, seconds = probabilities(weights, settings, test.windows), settings.finetune.smoothing_seconds
+        predicted = smoothed(found, test.recordings, test.starts, seconds=seconds).argmax(axis=1)
         yield animal, confusion_matrix(test.labels, predicted, len(everything.classes))

@@ -26,6 +26,7 @@ from aar_ray.method.classifier import Classifier, Head
 from aar_ray.method.encoder import PatchTSTEncoder
 from aar_ray.method.scale import Scale
 from aar_ray.method.scores import accuracy, confusion_matrix, macro_f1, scores
+from aar_ray.method.smoothing import smoothed
 from aar_ray.seeds import drawing_from
 from aar_ray.training.applied import finetune_settings
 from aar_ray.training.bundle import EVALUATION_BATCH, Bundle, Member, Turn
@@ -156,6 +157,7 @@ def _bundle(fits: Sequence[_Fit], device: torch.device) -> Bundle:
     )
     for row, (fit, model) in enumerate(zip(fits, models, strict=True)):
         fit.applied = finetune_settings(model, bundle, row, fit.labels, fit.balance, fit.stopping)
+        fit.applied["finetune.smoothing_seconds"] = fit.smoothing_seconds
         fit.applied["finetune.initial_weights"] = "random" if fit.job.encoder is None else "pretrained"
         if fit.job.train.scope is not None:
             fit.applied["normalise.scope"] = fit.job.train.scope
@@ -257,7 +259,7 @@ class _Best:
     epoch: int
     score: float
     confusion: NDArray[np.int64]
-    logits: Tensor
+    probabilities: NDArray[np.float32]
     model: dict[str, Tensor]
 
 
@@ -270,6 +272,7 @@ class _Fit:
         self.balance = partial(
             class_weights, class_weights=given.class_weights, class_balance_beta=given.class_balance_beta
         )
+        self.smoothing_seconds = given.smoothing_seconds
         self.stopping = Stopping(given.selection, given.patience, given.epochs)
         self.job = replace(job, train=self.labels(job.train, seed=job.seed))
         """With the labels alone that it may use."""
@@ -281,7 +284,8 @@ class _Fit:
     def record(self, train_loss: float, logits: Tensor, weights: Callable[[], dict[str, Tensor]]) -> None:
         """Look at the validation logits after an epoch; `weights` copies the model's, should it be the best so far."""
         truth = self.job.validation.labels
-        confusion = confusion_matrix(truth, logits.argmax(dim=1).numpy(), logits.shape[1])
+        probabilities = self._probabilities(logits)
+        confusion = confusion_matrix(truth, probabilities.argmax(axis=1), logits.shape[1])
         record = {
             "train_loss": train_loss,
             "validation_loss": float(cross_entropy(logits, torch.as_tensor(truth))),
@@ -297,7 +301,14 @@ class _Fit:
             return
         score = self.stopping.score(epoch, record)
         if self.best is None or score > self.best.score:
-            self.best = _Best(epoch, score, confusion, logits, weights())
+            self.best = _Best(epoch, score, confusion, probabilities, weights())
+
+    def _probabilities(self, logits: Tensor) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = logits.softmax(dim=1).numpy()
+        if not self.smoothing_seconds:
+            return found
+        validation = self.job.validation
+        return smoothed(found, validation.recordings, validation.starts, seconds=self.smoothing_seconds)
 
     def goes_on(self) -> bool:
         """Whether another epoch is due."""
@@ -316,6 +327,6 @@ class _Fit:
                 "epochs": self.epochs,
                 "applied": self.applied,
             },
-            probabilities=self.best.logits.softmax(dim=1).numpy(),
+            probabilities=self.best.probabilities,
             model=self.best.model,
         )

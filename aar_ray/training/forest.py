@@ -39,17 +39,37 @@ def simple_features(windows: NDArray[np.float32]) -> NDArray[np.float64]:
     return features.reshape(len(windows), -1)
 
 
-def forest_scores(train: LabelledWindows, validation: LabelledWindows, *, seed: int, jobs: int = 1) -> dict[str, Any]:
-    """Scores of a forest of 200 trees with balanced class weights, as `method.scores.scores` gives them."""
+def forest_probabilities(
+    train: LabelledWindows, validation: LabelledWindows, *, seed: int, jobs: int = 1, smallest_leaf: int = 1
+) -> NDArray[np.float32]:
+    """Of each class for each validation window, by a forest of 200 trees with balanced class weights.
+
+    Args:
+        train, validation: windows in g.
+        seed: of the trees.
+        jobs: processors.
+        smallest_leaf: windows that each side of a split has at least.
+
+    Returns:
+        [windows, classes]; 0 for a class without a training window.
+    """
     # takes a second to import, which no task of fine-tuning should pay
     from sklearn.ensemble import RandomForestClassifier
 
     forest = RandomForestClassifier(
         n_estimators=TREES,
         class_weight="balanced",
+        min_samples_leaf=smallest_leaf,
         n_jobs=jobs,
         random_state=stream_seed(seed, "random forest") % 2**32,
     )
     forest.fit(simple_features(train.windows), train.labels)
-    predicted = forest.predict(simple_features(validation.windows))
+    probabilities = np.zeros((len(validation), len(train.classes)), dtype=np.float32)
+    probabilities[:, forest.classes_] = forest.predict_proba(simple_features(validation.windows))
+    return probabilities
+
+
+def forest_scores(train: LabelledWindows, validation: LabelledWindows, *, seed: int, jobs: int = 1) -> dict[str, Any]:
+    """Scores of that forest, as `method.scores.scores` gives them."""
+    predicted = forest_probabilities(train, validation, seed=seed, jobs=jobs).argmax(axis=1)
     return scores(confusion_matrix(validation.labels, predicted, len(train.classes)), train.classes)

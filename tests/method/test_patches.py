@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from aar_ray.method.patches import cut_patches, patch_count
+from aar_ray.method.patches import cut_patches, ends_in_padding, patch_count
 
 # L, P, S: a remainder, none, stride equal to the patch, one patch that fills the series, single steps, METHOD's own
 SIZES = [(23, 7, 3), (23, 8, 5), (29, 5, 5), (13, 13, 11), (11, 2, 1), (50, 8, 4), (26, 8, 4)]
@@ -45,3 +45,15 @@ def test_a_stride_equal_to_the_patch_that_divides_the_rest_leaves_a_last_patch_o
 def test_a_patch_longer_than_the_series_is_refused_with_both_lengths() -> None:
     with pytest.raises(ValueError, match="at most the 11 values of the series, got 13"):
         cut_patches(torch.zeros(1, 3, 11), patch_length=13, patch_stride=2)
+
+
+def test_the_last_patch_is_padding_alone_where_none_of_its_samples_is_the_series_own() -> None:
+    found = set()
+    for length in (23, 26, 50):
+        for patch_length in range(2, 14):
+            for patch_stride in range(1, patch_length + 1):
+                last = int((length - patch_length) / patch_stride) + 1  # counted from 0, eq. 5
+                alone = all(last * patch_stride + i >= length for i in range(patch_length))
+                assert ends_in_padding(length, patch_length, patch_stride) == alone
+                found.add(alone)
+    assert found == {True, False}

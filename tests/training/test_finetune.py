@@ -20,6 +20,7 @@ from aar_ray.method.class_weights import class_weights
 from aar_ray.method.classifier import Classifier, Head
 from aar_ray.method.encoder import PatchTSTEncoder
 from aar_ray.method.scores import confusion_matrix
+from aar_ray.method.smoothing import smoothed
 from aar_ray.seeds import drawing_from, torch_stream
 from aar_ray.training import bundle
 from aar_ray.training import finetune as finetuning
@@ -103,6 +104,7 @@ ELSEWHERE = {
     "finetune.rotation_degrees",
     "finetune.rotation_axis",
     "finetune.label_animals",
+    "finetune.smoothing_seconds",
 }  # in tests of their own, below
 
 
@@ -254,6 +256,19 @@ def test_training_stops_patience_epochs_after_the_best_score_of_the_selection(
     settings = tiny(finetune__epochs=12, finetune__patience=patience, finetune__selection=selection)
     result = finetune(TRAIN, VALIDATION, settings, seed=1).result
     assert (result["best_epoch"], len(result["epochs"])) == (best, last)
+
+
+def test_smoothed_probabilities_are_scored_and_change_nothing_that_is_trained() -> None:
+    plain = finetune(TRAIN, VALIDATION, tiny(finetune__selection="last"), seed=1)
+    settings = tiny(finetune__selection="last", finetune__smoothing_seconds=4.0)
+    tuned = finetune(TRAIN, VALIDATION, settings, seed=1)
+    expected = smoothed(plain.probabilities, VALIDATION.recordings, VALIDATION.starts, seconds=4.0)
+    np.testing.assert_allclose(tuned.probabilities, expected, rtol=1e-6)
+    assert np.abs(tuned.probabilities - plain.probabilities).max() > 0.01
+    predicted = expected.argmax(axis=1)
+    assert tuned.result["confusion"] == confusion_matrix(VALIDATION.labels, predicted, 3).tolist()
+    assert all(torch.equal(tuned.model[name], plain.model[name]) for name in plain.model)
+    assert tuned.result["applied"]["finetune.smoothing_seconds"] == 4.0
 
 
 @pytest.mark.parametrize("kind", ["effective_number", "inverse_frequency", "none"])

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from training.toy import herd
 
-from aar_ray.training.forest import forest_scores, simple_features
+from aar_ray.method.scores import confusion_matrix
+from aar_ray.training.forest import forest_probabilities, forest_scores, simple_features
 
 TRAIN = herd({0: 41, 1: 23, 2: 11}, seed=1)
 VALIDATION = herd({0: 13, 1: 11, 2: 7}, seed=2)
@@ -56,6 +57,17 @@ def test_the_forest_depends_on_its_seed() -> None:
     noise = dataclasses.replace(TRAIN, windows=rng.normal(size=TRAIN.windows.shape).astype(np.float32))
     confusions = {str(forest_scores(noise, VALIDATION, seed=seed)["confusion"]) for seed in range(3)}
     assert len(confusions) > 1
+
+
+def test_probabilities_are_those_that_the_scores_come_from_and_larger_leaves_blur_them() -> None:
+    found = forest_probabilities(TRAIN, VALIDATION, seed=1)
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
+    confusion = confusion_matrix(VALIDATION.labels, found.argmax(axis=1), 3)
+    assert forest_scores(TRAIN, VALIDATION, seed=1)["confusion"] == confusion.tolist()
+    blurred = forest_probabilities(TRAIN, VALIDATION, seed=1, smallest_leaf=10)
+    assert blurred.max(axis=1).mean() < found.max(axis=1).mean()
+    # behaviours keep their columns where one is absent from training
+    assert (forest_probabilities(herd({0: 23, 2: 19}, seed=1), VALIDATION, seed=1)[:, 1] == 0).all()
 
 
 def test_a_class_absent_from_training_is_never_predicted_and_still_counted() -> None:
