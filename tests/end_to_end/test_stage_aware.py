@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from small_study import small_study
 
-from aar_ray.config import Study
+from aar_ray.config import Study, dotted
 from aar_ray.search.journal import Event, read_events
 from aar_ray.study import main
 from aar_ray.study_file.loader import save_study
@@ -106,3 +106,45 @@ def test_a_killed_study_decides_as_one_that_was_not(finished: tuple[Path, list[E
     assert decided(resumed) == decided(events)
     ends = [{event["trial"]: event["macro_f1"] for event in of(found, "trial_finished")} for found in (resumed, events)]
     assert ends[0] == ends[1]
+
+
+def test_conditions_known_settings_and_an_earlier_study_go_together(
+    finished: tuple[Path, list[Event]], tmp_path: Path
+) -> None:
+    folder, before = finished
+    shutil.copytree(folder / "store", tmp_path / "store")
+    shutil.copytree(folder / "results", tmp_path / "results")
+    rate, encoder = "finetune.learning_rate", "finetune.encoder"
+    search = {
+        "tfc.margin": {"uniform": [0.05, 1.0]},
+        rate: {"log_uniform": [1e-4, 1e-2], "when": {encoder: "trained"}},
+        encoder: {"choice": ["trained", "frozen"]},
+    }
+    known = {"tfc.margin": 0.5, encoder: "frozen"}
+    study = small_study(
+        name="again",
+        search=search,
+        enqueue=[known],
+        warm_start=["small"],
+        sampler={**SAMPLER, "first_epochs": None},
+        budget={"trials": 5},
+        store=str(tmp_path / "store"),
+    )
+    events = run(study, tmp_path)
+    (warm,) = of(events, "warm_started")
+    # a rate beside a frozen encoder is a point of the earlier space and not of this one
+    complete = {event["trial"] for event in of(before, "trial_finished") if event["state"] == "complete"}
+    ran = [event["settings"] for event in of(before, "trial_started") if event["trial"] in complete]
+    default = dotted(study.reference())[rate]
+    fitting = [one for one in ran if one[encoder] == "trained" or one[rate] == default]
+    assert [one["settings"] for one in warm["told"]] == fitting
+    assert sum(warm["left_out"].values()) == len(of(before, "trial_started")) - len(fitting)
+    started = [event["settings"] for event in of(events, "trial_started")]
+    assert started[1] == {**known, rate: default}
+    others = [one for one in fitting if one not in started[:2]]
+    assert all(one in started[2 : 2 + len(others)] for one in others)
+    for number, one in enumerate(started):
+        assert one[encoder] == "trained" or one[rate] == default
+        assert one not in started[:number]
+    assert len(started) == len(of(events, "trial_finished")) == 5
+    assert {event["state"] for event in of(events, "trial_finished")} <= {"complete", "stopped"}
