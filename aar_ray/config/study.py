@@ -22,7 +22,7 @@ class Sampler(Part):
     TPE; uniform draws; all points of a grid, in an order drawn by chance; a scrambled Sobol sequence; covariance matrix
     adaptation; Optuna's Gaussian process with expected improvement."""
     first_folds: int = Field(default=1, ge=1)
-    """Of stage_aware: folds that every setting gets; more only while it promises more than the best one."""
+    """Of stage_aware: folds that every setting gets; more only while its mean over all may come out best."""
     first_epochs: int | None = Field(default=None, ge=1)
     """Of stage_aware: epochs after which a new encoder goes on only where its linear probe is in the better half."""
     objectives: Annotated[tuple[Literal["macro_f1", "seconds"], ...], Strict(False)] = ("macro_f1",)

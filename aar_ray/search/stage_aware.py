@@ -1,11 +1,11 @@
 """Spending by expected gain: a new encoder, other fine-tuning on a paid one, or more folds for a trial that leads.
 
 A model of all scores so far (`surrogate`) says what a setting promises. Every setting gets a few folds first; it gets
-more of them only while it promises more than the best setting that has all folds (racing over folds: a trial is
-paused, promoted, or left). A new encoder may first get some epochs alone: it goes on where its linear probe is in the
-better half (never by its own loss, which means another thing under another λ). Where a setting needs an encoder that
-is not there, its promise is divided by the seconds of the pre-training too, so that fine-tune settings are tried on a
-paid encoder until a new one promises more a second.
+more of them only while its mean over all folds may well come out above that of the best setting that has them (racing
+over folds: a trial is paused, promoted, or left). A new encoder may first get some epochs alone: it goes on where its
+linear probe is in the better half (never by its own loss, which means another thing under another λ). Where a setting
+needs an encoder that is not there, its promise is divided by the seconds of the pre-training too, so that fine-tune
+settings are tried on a paid encoder until a new one promises more a second.
 
 Animals differ far more than settings do: scores are compared after each fold's own level has been taken off.
 """
@@ -29,6 +29,10 @@ GROWTH = 3
 WORST = 2.0
 """Scores further below the median than this many times the best one's lead count as no further: a setting that learns
 nothing says little about the ones that do."""
+HOPE = 1.5
+"""Deviations above its expected mean over all folds that a trial is credited with while folds are missing. Of settings
+that differ little beside their folds' noise, the means of the best that 200 folds found were .91 of that noise's
+deviation at 0, 1.21 at 1.5, 1.14 at 3."""
 RANDOM, NEAR, LEADERS, PAID = 200, 25, 6, 4
 """Candidates: uniform ones, those around each leading setting, leading settings, paid encoders that are looked at."""
 
@@ -64,6 +68,19 @@ class Promote:
     """How many it then has."""
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial's mean over all folds is expected to be, and how far it may be from that."""
+
+    mean: float
+    deviation: float = 0.0
+
+    @property
+    def at_best(self) -> float:
+        """What it may well come to."""
+        return self.mean + HOPE * self.deviation
+
+
 def rungs(first_folds: int, folds: int) -> tuple[int, ...]:
     """Numbers of folds at which a trial waits to be compared; the last one is all of them."""
     found = [min(first_folds, folds)]
@@ -96,6 +113,7 @@ class StageAware:
         names = list(space.distributions)
         self.finetune = [names.index(name) for name in space.finetune_names]
         self.pretrain = [names.index(name) for name in space.pretrain_names]
+        self._points: dict[tuple[Any, ...], Array] = {}
 
     def next(self, seen: Sequence[Seen], price: float, *, may_start: bool = True) -> Start | Promote | None:
         """What to do next; None where nothing is worth it.
@@ -111,25 +129,29 @@ class StageAware:
         if promoted := self._promoted_by_probe(seen):
             return promoted
         if len(seen) < self.startup_trials or len(scored) < 2:
-            means = {number: float(np.mean(list(seen[number].scores.values()))) for number in scored}
-            return self._startup(seen, points, draw) if may_start else self._promoted(seen, means)
-        model, promise = self._model(seen, points, scored)
-        promoted = self._promoted(seen, promise)
+            outcomes = {number: Outcome(float(np.mean(list(seen[number].scores.values())))) for number in scored}
+            return self._startup(seen, points, draw) if may_start else self._promoted(seen, outcomes)
+        model, outcomes = self._model(seen, points, scored)
+        promoted = self._promoted(seen, outcomes)
         if promoted or not may_start:
             return promoted
-        return self._start(seen, points, model, max(promise.values()), price, draw)
+        best = max(outcome.mean for outcome in outcomes.values())
+        return self._start(seen, points, model, best, price, draw)
 
     # --- what is known ---
 
     def _point(self, settings: Mapping[str, Any]) -> Array:
-        point = self.space.point(settings)
-        assert point is not None, f"a setting outside the space cannot be compared: {settings}"
-        return np.array([point[name] for name in self.space.distributions])
+        key = tuple(settings[name] for name in self.space.distributions)
+        if key not in self._points:
+            point = self.space.point(settings)
+            assert point is not None, f"a setting outside the space cannot be compared: {settings}"
+            self._points[key] = np.array([point[name] for name in self.space.distributions])
+        return self._points[key]
 
     def _model(
         self, seen: Sequence[Seen], points: Array, scored: Sequence[int]
-    ) -> tuple[GaussianProcess, dict[int, float]]:
-        """The surrogate of all scores, and what it says of each trial that has some."""
+    ) -> tuple[GaussianProcess, dict[int, Outcome]]:
+        """The surrogate of all scores, and what each trial that has some will have over all folds."""
         means = without_fold_levels([seen[number].scores for number in scored])
         counts = np.array([float(len(seen[number].scores)) for number in scored])
         floor = np.median(means) - WORST * max(float(means.max() - np.median(means)), 1e-6)
@@ -143,13 +165,15 @@ class StageAware:
             values = np.concatenate([values, np.full(len(without), value)])
             counts = np.concatenate([counts, np.ones(len(without))])
         model = GaussianProcess(self.cube, points[rows], values, counts)
-        promise = dict(zip(scored, model.predict(points[list(scored)])[0].tolist(), strict=True))
+        of_scored = slice(len(scored))
+        means, deviations = model.of_mean(points[scored], values[of_scored], counts[of_scored], self.rungs[-1])
+        outcomes = dict(zip(scored, map(Outcome, means.tolist(), deviations.tolist()), strict=True))
         running = [number for number, trial in enumerate(seen) if trial.state == "running" and not trial.scores]
         if running:
             # what runs is taken to come out as predicted, so that the next one looks elsewhere
             expected, _ = model.predict(points[running])
             model = model.extended(points[running], expected)
-        return model, promise
+        return model, outcomes
 
     # --- what can be done ---
 
@@ -170,10 +194,10 @@ class StageAware:
                 return Promote(number, self.rungs[0])
         return None
 
-    def _promoted(self, seen: Sequence[Seen], promise: Mapping[int, float]) -> Promote | None:
-        """The open trial that promises most, where it promises more than every one that has all folds."""
-        bar = max((promise[n] for n, trial in enumerate(seen) if trial.state == "complete"), default=-np.inf)
-        waiting = [(promise[n], -n) for n, trial in enumerate(seen) if trial.state == "open" and trial.scores]
+    def _promoted(self, seen: Sequence[Seen], outcomes: Mapping[int, Outcome]) -> Promote | None:
+        """The open trial that may come out highest, where that is above every one that has all folds."""
+        bar = max((outcomes[n].mean for n, trial in enumerate(seen) if trial.state == "complete"), default=-np.inf)
+        waiting = [(outcomes[n].at_best, -n) for n, trial in enumerate(seen) if trial.state == "open" and trial.scores]
         if not waiting or max(waiting)[0] <= bar:
             return None
         number = -max(waiting)[1]

