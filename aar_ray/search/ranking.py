@@ -166,6 +166,10 @@ def baseline_scores(event: Event) -> dict[str, float]:
 def difference(events: Iterable[Event], trial: int, reference: int = 0) -> Difference:
     """By how much the settings of `trial` beat those of `reference`, animal by animal, over all their runs.
 
+    Not seed by seed, as arms are compared (`gain`): the one seed that two settings of a search always share is the
+    search's, by which one of them was picked, and the fresh ones, which no choice flatters, are the winner's alone
+    unless the reference was confirmed too. So seeds count as independent; shared ones would only narrow the interval.
+
     Raises:
         ValueError: one of the two has no complete run in the journal.
     """
