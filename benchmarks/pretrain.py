@@ -32,6 +32,7 @@ from aar_ray.method.spectrum import spectrum_bins
 from aar_ray.method.tfc import draw_views
 from aar_ray.training.precision import Precision, fastest_precision, matrix_speeds
 from aar_ray.training.pretrain import _Trainer, build_model
+from aar_ray.training.shard import Held
 
 AXES, LENGTH = 3, 50
 Step = Callable[[], Tensor]
@@ -60,11 +61,11 @@ def plain_step(windows: Tensor, settings: Settings) -> Step:
 
 def our_step(windows: Tensor, settings: Settings) -> Step:
     """What a study's worker runs, without the epoch around it."""
-    trainer = _Trainer(windows, None, settings, seed=1, rank=0, workers=1)
+    trainer = _Trainer(Held(windows), None, settings, seed=1, rank=0, workers=1)
     trainer.masks.begin([1], "benchmark")
     trainer.model.train()
     rows, generator = torch.arange(len(windows)), torch.Generator().manual_seed(1)
-    return lambda: trainer._step(rows, generator)[0]
+    return lambda: trainer._step(windows[rows], rows, generator)[0]
 
 
 def huggingface_step(windows: Tensor, settings: Settings, *, as_it_comes: bool) -> Step:

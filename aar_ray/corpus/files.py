@@ -95,6 +95,24 @@ def labels_of(texts: NDArray[np.object_]) -> Labels:
     return Labels(codes.astype(np.int32), tuple(str(name) for name in names))
 
 
+class Coder:
+    """Names as numbers, some at a time: objects of Python take more memory than a window's samples."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+        self._codes: list[NDArray[np.int32]] = []
+
+    def add(self, texts: NDArray[np.object_]) -> None:
+        """The names of some more windows, none of them missing."""
+        codes, names = pd.factorize(texts)
+        places = [self._known.setdefault(str(name), len(self._known)) for name in names]
+        self._codes.append(np.array(places, dtype=np.int32)[codes])
+
+    def labels(self) -> Labels:
+        """Of all windows so far."""
+        return Labels(np.concatenate(self._codes), tuple(self._known))
+
+
 @dataclass(frozen=True)
 class Resident:
     """All windows of a worker, in g, and whose statistics score them."""

@@ -12,6 +12,7 @@ import logging
 import os
 import pickle
 import shutil
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ from aar_ray.corpus.checks import check_contents, labelled_parts, unlabelled_par
 from aar_ray.corpus.deal import Bucket, Dealer, draw_orders, read_buckets
 from aar_ray.corpus.files import (
     GROUP_ROWS,
+    Coder,
     Resident,
     labels_of,
     read_labelled,
@@ -143,6 +145,29 @@ def resident_windows(batches: Iterable[Mapping[str, NDArray[Any]]]) -> Resident:
         sources=labels_of(np.concatenate([batch["source"] for batch in found])),
         recordings=labels_of(np.concatenate([batch["recording"] for batch in found])),
     )
+
+
+def mapped_windows(batches: Iterable[Mapping[str, NDArray[Any]]]) -> Resident:
+    """The same on disk: in a file that goes with this process, so that memory holds one batch at a time.
+
+    Args:
+        batches: as for `resident_windows`.
+
+    Raises:
+        OSError: the folder for temporary files has no room.
+    """
+    sources, recordings = Coder(), Coder()
+    shape: tuple[int, ...] = ()
+    with tempfile.TemporaryFile(prefix="windows-") as file:
+        for batch in batches:
+            shape = batch["window"].shape[1:]
+            file.write(np.ascontiguousarray(batch["window"], dtype=np.float32).data)
+            sources.add(batch["source"])
+            recordings.add(batch["recording"])
+        file.flush()
+        coded = sources.labels()
+        windows = np.memmap(file, dtype=np.float32, mode="r", shape=(len(coded.codes), *shape))
+    return Resident(windows, coded, recordings.labels())
 
 
 def _build(stage: str, parts: tuple[Part, ...], study: Study, store: Store, say: Say) -> Corpus:

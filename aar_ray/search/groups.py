@@ -13,6 +13,7 @@ import ray.train
 import ray.train.torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from aar_ray.corpus.files import window_files
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.corpus.shards import Corpus, read_corpus
 from aar_ray.search.folds import LOOK_UP_SECONDS, Stopped
@@ -77,7 +78,7 @@ class Groups:
         return started
 
     def wait(self, say: Callable[[str], None]) -> None:
-        """Wait until one is up; where that takes long, say what it waits for."""
+        """Wait until one is up and say where it keeps its windows; where that takes long, say what it waits for."""
         up = self.stages.staffed.remote()
         while not ray.wait([up], timeout=PLACING_SECONDS)[0]:
             free, wanted = ray.available_resources(), self.placement
@@ -85,7 +86,8 @@ class Groups:
                 f"waiting for a worker group of {wanted.workers} x ({wanted.worker_cpus:g} CPU, "
                 f"{wanted.worker_gpus:g} GPU): {free.get('CPU', 0):g} CPU, {free.get('GPU', 0):g} GPU are free"
             )
-        ray.get(up)
+        if kept := ray.get(up):
+            say(kept)
 
     def _start(self, dataset: ray.data.Dataset) -> tuple[ray.ObjectRef[None], str]:
         # a name that was used before would make Ray Train go on with the old run
@@ -121,6 +123,8 @@ def _run_group(
             "service": stages,
             "group": name,
             "folder": str(corpus.folder),
+            "windows": corpus.windows,
+            "bytes": sum(file.stat().st_size for file in window_files(corpus.folder)),
             "summary": corpus.summary,
             "probe": probe,
             "threads": int(placement.worker_cpus),

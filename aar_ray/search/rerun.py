@@ -22,7 +22,7 @@ from aar_ray.search.trial import trial_events
 from aar_ray.store import Store
 from aar_ray.training.pretrain import Checkpoint
 
-TIMES = ("seconds",)
+TIMES = ("seconds", "waiting_seconds")
 """Names of measured values, which no two runs share."""
 
 

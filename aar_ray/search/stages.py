@@ -94,6 +94,7 @@ class Stages:
         self.turns: dict[str, int] = {}
         self.no_more = False
         self.up = asyncio.Event()
+        self.kept: str | None = None
         self.gave_up: str | None = None
         self.epochs_done = 0
 
@@ -177,6 +178,10 @@ class Stages:
 
     # --- asked by worker groups ---
 
+    async def keeps(self, text: str) -> None:
+        """Where a group keeps its windows, and why there."""
+        self.kept = text
+
     async def take(self, group: str) -> dict[str, Any] | None:
         """Wait for a pre-train; None when no more will come. A group that has been restarted gets its own back."""
         self.up.set()
@@ -235,9 +240,13 @@ class Stages:
 
     # --- asked by the study ---
 
-    async def staffed(self) -> None:
-        """Wait until a group is up: tasks that are queued before it would keep its processors from it."""
+    async def staffed(self) -> str | None:
+        """Wait until a group is up: tasks that are queued before it would keep its processors from it.
+
+        Returns where it keeps its windows, if it has said so.
+        """
         await self.up.wait()
+        return self.kept
 
     async def drain(self) -> None:
         """No trial will ask for another encoder: groups go home when the queue is empty."""

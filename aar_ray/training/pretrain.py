@@ -32,6 +32,7 @@ from aar_ray.seeds import drawing_from, torch_stream
 from aar_ray.training.applied import optimiser_settings, tfc_settings
 from aar_ray.training.masks import Masks
 from aar_ray.training.precision import check_bfloat16
+from aar_ray.training.shard import Held, Shard
 
 VERSION = 4
 """Part of every pre-train key: raise it when the same settings would give another encoder."""
@@ -52,7 +53,8 @@ class Checkpoint:
     model: dict[str, Tensor]
     optimiser: dict[str, Any]
     history: list[dict[str, float]] = field(default_factory=list)
-    """One record an epoch: losses, diagnostics, learning rate, seconds; in some the probe's macro-F1."""
+    """One record an epoch: losses, diagnostics, learning rate, seconds, those of waiting for data among them; in some
+    the probe's macro-F1."""
     applied: dict[str, Any] = field(default_factory=dict)
     """Settings by dotted name, as the model, its optimiser and the loop had them."""
 
@@ -84,7 +86,7 @@ def build_model(settings: Settings, axes: int, window_length: int, *, seed: int)
 
 
 def pretrain(
-    windows: Float[Tensor, "windows axes length"],
+    windows: Float[Tensor, "windows axes length"] | Shard,
     settings: Settings,
     *,
     seed: int,
@@ -98,7 +100,7 @@ def pretrain(
     """Train until `pretrain.epochs` and return the last checkpoint.
 
     Args:
-        windows: this worker's shard, on its device; in g with a `scale`, or else z-scored.
+        windows: this worker's shard, on its device or streamed to it; in g with a `scale`, or else z-scored.
         settings: of these the sections `PRETRAIN_SECTIONS` are read.
         seed: of the study.
         rank, workers: this worker's number and how many share the global batch; more than one need an initialised
@@ -114,18 +116,19 @@ def pretrain(
     """
     if settings.pretrain.precision == "auto":
         raise ValueError("pretrain.precision must be settled before training, got auto; see fastest_precision")
+    shard = Held(windows) if isinstance(windows, Tensor) else windows
     if settings.pretrain.precision == "bfloat16":
-        check_bfloat16(windows.device)
-    trainer = _Trainer(windows, scale, settings, seed=seed, rank=rank, workers=workers)
-    looked_at = _Probe.of(probe, settings, windows.device) if probe and rank == 0 else None
+        check_bfloat16(shard.device)
+    trainer = _Trainer(shard, scale, settings, seed=seed, rank=rank, workers=workers)
+    looked_at = _Probe.of(probe, settings, shard.device) if probe and rank == 0 else None
     history: list[dict[str, float]] = []
     if resume is not None:
         trainer.load(resume)
         history = list(resume.history)
     for epoch in range(len(history) + 1, settings.pretrain.epochs + 1):
-        started = time.perf_counter()
+        started, waited = time.perf_counter(), shard.waited
         losses = trainer.run_epoch(epoch)
-        seconds = time.perf_counter() - started
+        seconds, waited = time.perf_counter() - started, shard.waited - waited
         history.append(
             {
                 "epoch": float(epoch),
@@ -134,6 +137,7 @@ def pretrain(
                 **(trainer.probe(looked_at) if looked_at and _probed(epoch, settings) else {}),
                 "learning_rate": settings.pretrain.learning_rate,
                 "seconds": seconds,
+                "waiting_seconds": waited,
             }
         )
         if rank == 0:
@@ -145,13 +149,14 @@ class _Trainer:
     """Model, optimiser and data of one run."""
 
     def __init__(
-        self, windows: Tensor, scale: Scale | None, settings: Settings, *, seed: int, rank: int, workers: int
+        self, shard: Shard, scale: Scale | None, settings: Settings, *, seed: int, rank: int, workers: int
     ) -> None:
-        self.windows, self.scale, self.settings = windows, scale, settings
+        self.shard, self.scale, self.settings = shard, scale, settings
         self.seed, self.rank, self.workers = seed, rank, workers
-        self.device = windows.device
-        self.batch, self.steps = _batches(len(windows), settings.pretrain.batch_size, workers, self.device)
-        self.model = build_model(settings, windows.shape[1], windows.shape[2], seed=seed).to(self.device)
+        self.device = shard.device
+        self.windows, axes, length = shard.shape
+        self.batch, self.steps = _batches(self.windows, settings.pretrain.batch_size, workers, self.device)
+        self.model = build_model(settings, axes, length, seed=seed).to(self.device)
         self.masks = Masks([settings.patchtst.dropout], self.device)
         if self.device.type == "cpu":  # a GPU draws and applies torch's own masks in one go
             self.masks.attach(self.model)
@@ -189,7 +194,7 @@ class _Trainer:
     def run_epoch(self, epoch: int) -> dict[str, float]:
         """One pass over the shard; the mean of each loss over its steps."""
         order = torch.randperm(
-            len(self.windows),
+            self.windows,
             generator=torch_stream(self.seed, "shuffle", self.rank, epoch, device=self.device),
             device=self.device,
         )
@@ -198,24 +203,24 @@ class _Trainer:
         self.model.train()
         self.masks.begin([self.seed], "dropout", self.rank, epoch)
         with drawing_from(self.seed, "dropout", self.rank, epoch):
-            for chosen in order[: self.batch * self.steps].split(self.batch):
-                sums += self._step(chosen, generator)
+            for rows, windows in self.shard.batches(order[: self.batch * self.steps].split(self.batch)):
+                sums += self._step(windows, rows, generator)
         means = (sums / self.steps).tolist()
         if not all(map(math.isfinite, means)):
             raise Diverged(f"the pre-training loss was not finite in epoch {epoch}: lower pretrain.learning_rate")
         return dict(zip(LOSS_NAMES.values(), means, strict=True))
 
-    def _views(self, rows: Tensor, generator: torch.Generator) -> Views:
+    def _views(self, windows: Tensor, rows: Tensor, generator: torch.Generator) -> Views:
         return draw_views(
-            self.windows[rows],
+            windows,
             generator,
             spectrum=self.settings.spectrum,
             augment=self.settings.augment,
             scale=self.scale and self.scale.of(rows),
         )
 
-    def _step(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        views = self._views(rows, generator)
+    def _step(self, windows: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
+        views = self._views(windows, rows, generator)
         half = self.settings.pretrain.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             losses: Losses = self.step_model(views, self.gather)
@@ -227,8 +232,9 @@ class _Trainer:
     @torch.no_grad()
     def watch(self) -> dict[str, float]:
         """How the embedding of the first windows of the shard looks, dropout off."""
-        rows = torch.arange(min(WATCHED_WINDOWS, len(self.windows)), device=self.device)
-        views = self._views(rows, torch_stream(self.seed, "watch", device=self.device))
+        first = torch.arange(min(WATCHED_WINDOWS, self.windows), device=self.device)
+        ((rows, windows),) = self.shard.batches([first])
+        views = self._views(windows, rows, torch_stream(self.seed, "watch", device=self.device))
         self.model.eval()
         h = self.model.embed(self.model.time_encoder, views.windows)
         h_augmented = self.model.embed(self.model.time_encoder, views.augmented_windows)

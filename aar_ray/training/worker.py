@@ -1,7 +1,7 @@
 """A Ray Train worker that pre-trains one encoder after another.
 
-A worker group takes seconds to start, so it stays up: it pulls its shard of the corpus once, keeps it on its device,
-and asks a service for the next pre-train until there is none.
+A worker group takes seconds to start, so it stays up: it pulls its shard of the corpus once, keeps it on its device or
+where else there is room, and asks a service for the next pre-train until there is none.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
 import ray
 import ray.train
 import ray.train.torch
@@ -19,9 +20,10 @@ import torch.distributed as dist
 from aar_ray.config import settings_from
 from aar_ray.corpus.files import Resident, read_resident
 from aar_ray.corpus.normalise import Scope
-from aar_ray.corpus.shards import resident_windows
+from aar_ray.corpus.shards import mapped_windows, resident_windows
 from aar_ray.method.scale import Scale
 from aar_ray.training.pretrain import Checkpoint, Diverged, pretrain
+from aar_ray.training.shard import Held, Place, Shard, Streamed, place_of
 
 BATCH = 8192
 """Windows a batch while the shard is pulled."""
@@ -34,6 +36,8 @@ class PretrainService(Protocol):
     """(group) -> {"key", "settings", "seed", "resume": bytes | None}, or None to go home."""
     advanced: Any
     """(group, what `take` gave, checkpoint bytes) -> None, after each epoch."""
+    keeps: Any
+    """(text) -> None: where the windows are, before the first `take`."""
     failed: Any
     """(group, what `take` gave, reason, again=whether the group dies of it) -> None."""
 
@@ -42,17 +46,24 @@ def serve_pretraining(config: Mapping[str, Any]) -> None:
     """Loop of each worker of a group; runs inside Ray Train.
 
     Args:
-        config: `service`, a handle to a `PretrainService`; `group`, this group's name; `folder` of the corpus; its
-            `summary`, with the statistics of the z-score; `probe`, labelled windows in g or None; `threads`,
-            processors of a worker.
+        config: `service`, a handle to a `PretrainService`; `group`, this group's name; `folder` of the corpus, how many
+            `windows` and `bytes` it has; its `summary`, with the statistics of the z-score;
+            `probe`, labelled windows in g or None; `threads`, processors of a worker.
     """
     service: PretrainService = config["service"]
     torch.set_num_threads(config["threads"])
     context = ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
-    resident = _resident(Path(config["folder"]), workers)
-    windows = torch.from_numpy(resident.windows).to(device)
+    place = _place(device, config["windows"] // workers, config["bytes"] // workers, context.get_local_world_size())
+    resident = _pulled(Path(config["folder"]), workers, place)
+    windows: Shard
+    if place.where == "device":
+        windows = Held(torch.from_numpy(resident.windows).to(device))
+    else:
+        windows = Streamed(resident.windows, device)
+    if rank == 0:
+        ray.get(service.keeps.remote(place.reason))
     while True:
         job = _next_job(service, config["group"], rank, workers)
         if job is None:
@@ -90,12 +101,21 @@ def serve_pretraining(config: Mapping[str, Any]) -> None:
             torch.cuda.empty_cache()
 
 
-def _resident(folder: Path, workers: int) -> Resident:
+def _place(device: torch.device, windows: int, size: int, beside: int) -> Place:
+    """Where this worker keeps its windows, by what is free now; those beside it on this machine need as much."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "the processor"
+    return place_of(
+        windows, size, device=name, device_bytes=free, memory_bytes=psutil.virtual_memory().available // beside
+    )
+
+
+def _pulled(folder: Path, workers: int, place: Place) -> Resident:
     """This worker's windows; all of them come faster from the corpus' own files, where this node has them."""
-    if workers == 1 and folder.is_dir():
+    if workers == 1 and folder.is_dir() and place.where != "disk":
         return read_resident(folder)
-    shard = ray.train.get_dataset_shard("corpus")
-    return resident_windows(shard.iter_batches(batch_size=BATCH, batch_format="numpy"))
+    batches = ray.train.get_dataset_shard("corpus").iter_batches(batch_size=BATCH, batch_format="numpy")
+    return mapped_windows(batches) if place.where == "disk" else resident_windows(batches)
 
 
 def scale_of(resident: Resident, summary: Mapping[str, Any], scope: Scope, device: torch.device) -> Scale:

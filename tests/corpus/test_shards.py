@@ -20,7 +20,14 @@ from aar_ray.corpus.harvest import harvest
 from aar_ray.corpus.normalise import Scope, statistics_of
 from aar_ray.corpus.readers import parts
 from aar_ray.corpus.recording import InputError
-from aar_ray.corpus.shards import Corpus, build_corpus, build_labelled, read_corpus, resident_windows
+from aar_ray.corpus.shards import (
+    Corpus,
+    build_corpus,
+    build_labelled,
+    mapped_windows,
+    read_corpus,
+    resident_windows,
+)
 from aar_ray.corpus.stretches import Findings
 from aar_ray.store import Store
 
@@ -67,6 +74,21 @@ def test_each_window_is_scored_by_the_statistics_of_its_scope(built: tuple[Store
         assert np.allclose(found.deviation[own], of_own.deviation, rtol=1e-4)
     assert len(np.unique(found.mean, axis=0)) == len(np.unique(names)) > 1
     assert resident.statistics(corpus.summary, "window") is None
+
+
+def test_windows_on_disk_are_those_in_memory_with_the_same_statistics(built: tuple[Store, Corpus]) -> None:
+    _, corpus = built
+    held, mapped = (
+        make(read_corpus(corpus).iter_batches(batch_size=97)) for make in (resident_windows, mapped_windows)
+    )
+    assert isinstance(mapped.windows, np.memmap)
+    assert np.array_equal(held.windows, mapped.windows)
+    for scope in ("source", "recording"):
+        one, other = (each.statistics(corpus.summary, scope) for each in (held, mapped))
+        assert one is not None
+        assert other is not None
+        assert np.array_equal(one.mean, other.mean)
+        assert np.array_equal(one.deviation, other.deviation)
 
 
 def test_the_summary_counts_and_measures_each_source(built: tuple[Store, Corpus]) -> None:

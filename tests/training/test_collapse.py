@@ -11,12 +11,13 @@ from training.toy import tiny, windows
 
 from aar_ray.method.diagnostics import COLLAPSED_COSINE, COLLAPSED_RANK, collapse
 from aar_ray.training.pretrain import _Trainer, pretrain
+from aar_ray.training.shard import Held
 
 SETTINGS: dict[str, Any] = {"pretrain__batch_size": 32, "pretrain__probe_every": 0, "pretrain__learning_rate": 1e-2}
 
 
 def trainer() -> _Trainer:
-    return _Trainer(windows(101), None, tiny(**SETTINGS), seed=1, rank=0, workers=1)
+    return _Trainer(Held(windows(101)), None, tiny(**SETTINGS), seed=1, rank=0, workers=1)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -37,7 +38,7 @@ def test_an_encoder_that_only_pulls_windows_together_is_called_collapsed() -> No
     adam = torch.optim.Adam(run.model.parameters(), lr=1e-2)
     run.model.eval()  # without dropout
     for _ in range(60):
-        h = run.model.embed(run.model.time_encoder, run.windows)
+        h = run.model.embed(run.model.time_encoder, windows(101))
         # every window towards another one, and nothing that keeps them apart
         loss = 1 - cosine_similarity(h, h.roll(1, dims=0)).mean()
         adam.zero_grad()
