@@ -2,10 +2,10 @@
 
     python benchmarks/gpu.py
 
-Needs torch, numpy, pydantic and jaxtyping, Python 3.11 or 3.12, and this folder. One epoch over 576,897 windows that
-are resident on the device, in float32 and bfloat16, with batches of 1024 and 256; then 30 classifiers fine-tuned
-together and one after another. Windows are random: times do not depend
-on what they show. `--windows` and `--epochs` shorten it; on a machine without a GPU it says so and times the processor.
+Needs torch, numpy, pydantic and jaxtyping, Python 3.11 or 3.12, and this folder. One epoch over 576,897 windows, held
+on the device and streamed to it from a file, in float32 and bfloat16, with batches of 1024 and 256; then 30 classifiers
+fine-tuned together and one after another. Windows are random: times do not depend on what they show. `--windows`
+and `--epochs` shorten it; on a machine without a GPU it says so and times the processor.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import math
 import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.training.finetune import Job, finetune_bundle
 from aar_ray.training.precision import matrix_speeds
 from aar_ray.training.pretrain import pretrain
+from aar_ray.training.shard import Held, Shard, Streamed
 from benchmarks.pretrain import products_a_window
 
 CORPUS = 576_897
@@ -39,17 +41,28 @@ def device_here() -> torch.device:
     return torch.device("cpu")
 
 
-def epoch_seconds(windows: torch.Tensor, settings: Settings, epochs: int) -> float:
-    """Median seconds of an epoch as the run records them; the first, which warms up, counts only if alone."""
-    history = pretrain(windows, settings, seed=0).history
-    return statistics.median([record["seconds"] for record in history][min(1, epochs - 1) :])
+def mapped(windows: torch.Tensor) -> np.ndarray:
+    """The same windows in a file, which goes with this process."""
+    with tempfile.TemporaryFile() as file:
+        file.write(windows.cpu().numpy().data)
+        file.flush()
+        return np.memmap(file, dtype=np.float32, mode="r", shape=tuple(windows.shape))
+
+
+def epoch_seconds(shard: Shard, settings: Settings, epochs: int) -> tuple[float, float]:
+    """Median seconds of an epoch and of waiting in it; the first, which warms up, counts only if alone."""
+    history = pretrain(shard, settings, seed=0).history[min(1, epochs - 1) :]
+    seconds, waited = ([record[name] for record in history] for name in ("seconds", "waiting_seconds"))
+    return statistics.median(seconds), statistics.median(waited)
 
 
 def time_epochs(device: torch.device, count: int, epochs: int, precisions: list[str], batches: list[int]) -> None:
     windows = torch.randn(count, 3, 50, device=device, generator=torch.Generator(device).manual_seed(0))
-    print(f"one epoch over {count:,} windows, resident: default settings")
+    # one is on the device, the other is read ahead from a file, as where the device has no room
+    shards = {"held": Held(windows), "streamed": Streamed(mapped(windows), device)}
+    print(f"one epoch over {count:,} windows, default settings")
     for precision in precisions:
-        for batch in batches:
+        for batch in (min(batch, count) for batch in batches):
             # both views of three axes of 12 patches
             (peak,) = matrix_speeds([getattr(torch, precision)], device, rows=2 * 3 * 12 * batch)
             settings = settings_from(
@@ -60,12 +73,18 @@ def time_epochs(device: torch.device, count: int, epochs: int, precisions: list[
                     "pretrain.probe_every": 0,
                 }
             )
-            seconds = epoch_seconds(windows, settings, epochs)
-            speed = count * products_a_window(settings) / seconds / 1e9
-            print(
-                f"  {precision:8} batch {batch:5}  {seconds:8.2f} s  {count / seconds:10,.0f} windows/s  "
-                f"{speed:8,.0f} GFLOP/s, {100 * speed / peak:.0f} % of {peak:,.0f}"
-            )
+            for where, shard in shards.items():
+                seconds, waited = epoch_seconds(shard, settings, epochs)
+                # an epoch leaves out the windows that do not fill a batch
+                trained = count // batch * batch
+                speed = trained * products_a_window(settings) / seconds / 1e9
+                print(
+                    f"  {precision:8} batch {batch:5} {where:8} {seconds:8.2f} s  "
+                    f"{trained / seconds:10,.0f} windows/s  {speed:8,.0f} GFLOP/s, "
+                    f"{100 * speed / peak:.0f} % of {peak:,.0f}; "
+                    f"{100 * waited / seconds:.2f} % waiting for data",
+                    flush=True,
+                )
 
 
 def jobs_of(models: int, windows: int, epochs: int) -> list[Job]:

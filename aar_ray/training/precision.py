@@ -29,6 +29,9 @@ ROWS, SIZE, HIDDEN = 4608, 128, 256
 PROBE_SECONDS = 0.4
 """For each number type."""
 
+FEWEST_ROUNDS = 10
+"""However slow they are: the first ones pay for memory and kernels."""
+
 
 class Chosen(NamedTuple):
     """A number type, and why in one line."""
@@ -87,19 +90,21 @@ def matrix_speeds(
     seconds: float = PROBE_SECONDS,
 ) -> list[float]:
     """GFLOP/s of the best of several matrix products as large as those of a training step, number types in turn."""
+    # into memory that is there: a fresh result of some megabytes costs a processor as much as the product
     operands = [
-        (torch.ones(rows, SIZE, dtype=dtype, device=device), torch.ones(HIDDEN, SIZE, dtype=dtype, device=device))
+        tuple(torch.ones(shape, dtype=dtype, device=device) for shape in ((rows, SIZE), (SIZE, HIDDEN), (rows, HIDDEN)))
         for dtype in dtypes
     ]
     best = [math.inf] * len(dtypes)
-    until = time.perf_counter() + seconds * len(dtypes)
-    while time.perf_counter() < until:
-        for place, (tokens, weight) in enumerate(operands):
+    until, rounds = time.perf_counter() + seconds * len(dtypes), 0
+    while time.perf_counter() < until or rounds < FEWEST_ROUNDS:
+        rounds += 1
+        for place, (tokens, weight, out) in enumerate(operands):
             # a GPU is asked for several at once, or the asking would be timed
             products = 32 if tokens.is_cuda else 1
             began = time.perf_counter()
             for _ in range(products):
-                torch.nn.functional.linear(tokens, weight)
+                torch.mm(tokens, weight, out=out)
             if tokens.is_cuda:
                 torch.cuda.synchronize()
             best[place] = min(best[place], (time.perf_counter() - began) / products)
