@@ -68,8 +68,6 @@ def small_study(folder: Path) -> Study:
                 "patchtst.feedforward_size": 32,
                 "tfc.projector_hidden": 16,
                 "tfc.projector_size": 8,
-                # trial 0's pre-train costs about four of its folds: in the middle of what rounds to 4, by which the
-                # search decides, so that it decides alike whenever it is run
                 "pretrain.epochs": 16,
                 "pretrain.batch_size": 64,
                 "finetune.epochs": 4,

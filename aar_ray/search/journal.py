@@ -20,6 +20,8 @@ One event a line, as JSON. A line that a kill has torn is dropped when the study
 - `trial_finished`: trial, state (complete, failed, or stopped: paused when the study ended), macro_f1, reason, encoder
   (key, if it failed to get it), pooled (scores of all folds' windows together, if complete)
 - `trial_retried`: trial (one that failed and runs again)
+- `priced`: price (of an encoder, in folds), epoch_seconds, fold_seconds (the quickest of trial 0, or null); once, and
+  only where the sampler weighs costs
 - `baseline_finished`: name, macro_f1, pooled, seconds, folds
 - `study_stopped`: reason (it could not go on)
 - `study_finished`: stopped_by, groups_started (worker groups of the last start)
@@ -31,7 +33,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -39,6 +40,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from aar_ray.search.price import price_of
 from aar_ray.search.proposals import Known
 from aar_ray.search.rungs import Action, History
 from aar_ray.search.space import hashable
@@ -125,7 +127,7 @@ def history(events: Sequence[Event]) -> History:
         for event in events
         if event["event"] in ("trial_started", "trial_promoted")
     ]
-    return History(trials, actions, _price(events))
+    return History(trials, actions, price_of(events))
 
 
 def number_of_folds(events: Sequence[Event]) -> int:
@@ -167,22 +169,3 @@ def known_trials(events: Sequence[Event]) -> list[Known]:
             case "trial_promoted" | "trial_retried":
                 trials[number] = replace(trials[number], state="running", macro_f1=None)
     return [trials[number] for number in sorted(trials)]
-
-
-def _price(events: Sequence[Event]) -> float:
-    """Seconds of a pre-train in seconds of one fold, by trial 0, to a power of two.
-
-    One measurement for the whole study, and a rough one, so that a study that is interrupted decides as before. The
-    quickest epoch and the quickest fold are taken: what slows others down, such as a kill beside them, is no cost of
-    theirs.
-    """
-    first = [event for event in events if event.get("trial") == 0]
-    epochs = {event["epoch"]: event["metrics"]["seconds"] for event in first if event["event"] == "pretrain_epoch"}
-    whole = [event["seconds"] for event in first if event["event"] == "pretrained"]
-    folds = [event["seconds"] for event in first if event["event"] == "fold_finished"]
-    if not whole or not folds:
-        return 1.0
-    pretrain = len(epochs) * min(epochs.values()) if epochs else whole[-1]
-    if min(pretrain, *folds) <= 0:
-        return 1.0
-    return float(2.0 ** round(math.log2(pretrain / min(folds))))

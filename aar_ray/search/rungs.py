@@ -33,7 +33,7 @@ class History:
     actions: Sequence[Action] = ()
     """In their order."""
     price: float = 1.0
-    """Seconds of a pre-train, in seconds of fine-tuning one fold."""
+    """Of a pre-train, in folds of fine-tuning; see `price`."""
 
     def searched(self) -> list[int]:
         """Numbers of the trials that are a setting's first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ray.tune import Callback
@@ -12,6 +13,7 @@ from ray.tune.search import Searcher
 from aar_ray.config import Study, dotted
 from aar_ray.search.agenda import Agenda, End, Promotion, Wait
 from aar_ray.search.journal import Event, history, known_trials, number_of_folds
+from aar_ray.search.price import measured_price
 from aar_ray.search.rungs import History
 from aar_ray.search.space import hashable
 from aar_ray.search.warm_start import told_trials
@@ -51,7 +53,7 @@ class JournalSearcher(Searcher):
             return Searcher.FINISHED
         if self._again:
             return trial_config(self._study, self._events, self._again.pop(0))
-        past = history(self._events)
+        past = self._priced(history(self._events))
         if self._closed:
             self._leave_open_trials(past)
             return Searcher.FINISHED
@@ -78,6 +80,18 @@ class JournalSearcher(Searcher):
             folds=following.folds,
         )
         return trial_config(self._study, self._events, number)
+
+    def _priced(self, past: History) -> History:
+        """The same, with the price of an encoder measured, where the sampler asks for one and now is the time.
+
+        That is when a decision may know trial 0's results, and no earlier, so that it does not depend on when they
+        came.
+        """
+        if self._agenda.spending is None or len(past.actions) < self._study.resources.trial_slots:
+            return past
+        if past.trials[0].state == "running" or any(event["event"] == "priced" for event in self._events):
+            return past
+        return replace(past, price=self._emit("priced", **measured_price(self._events))["price"])
 
     def _leave_open_trials(self, past: History) -> None:
         """What is paused at the end is told as stopped, with how far it came."""

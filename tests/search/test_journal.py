@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from full_disk import files_of_at_most
 
-from aar_ray.search.journal import Journal, history, known_trials, read_events
+from aar_ray.search.journal import Journal, known_trials, read_events
 from aar_ray.search.proposals import Known
 
 
@@ -83,25 +82,3 @@ def test_a_trial_costs_its_encoder_and_its_folds_the_later_of_what_was_done_twic
         {"event": "trial_finished", "trial": 0, "state": "complete", "macro_f1": 0.5, "reason": None},
     ]
     assert known_trials(events)[0].seconds == 18.0
-
-
-def test_the_price_of_an_encoder_is_that_of_its_quickest_epoch_and_fold_in_powers_of_two() -> None:
-    def events(epochs: list[float], folds: list[float]) -> list[dict[str, Any]]:
-        return [
-            {"event": "study_started", "folds": [{"name": str(number)} for number in range(len(folds))]},
-            {"event": "trial_started", "trial": 0, "settings": {}},
-            *(
-                {"event": "pretrain_epoch", "trial": 0, "epoch": number, "metrics": {"seconds": seconds}}
-                for number, seconds in enumerate(epochs, 1)
-            ),
-            {"event": "pretrained", "trial": 0, "seconds": sum(epochs)},
-            *(
-                {"event": "fold_finished", "trial": 0, "fold": str(number), "seconds": s, "result": {"macro_f1": 0.5}}
-                for number, s in enumerate(folds)
-            ),
-        ]
-
-    assert history(events([1.0, 1.0, 1.0], [0.7, 0.7])).price == 4  # 3 / 0.7 = 4.3
-    # an epoch and a fold beside which a process was killed and started again
-    assert history(events([1.0, 9.0, 1.0], [0.7, 5.0])).price == 4
-    assert history(events([], [])).price == 1
