@@ -52,7 +52,18 @@ class Groups:
         Args:
             stopped: asked now and then whether to leave off.
             drained: whether no encoder will be asked for any more.
+
+        Raises:
+            Exception: what kept it from this; those who wait for an encoder are told that the study is given up.
         """
+        try:
+            return self._serve(stopped, drained)
+        except Exception as error:
+            # nobody else would tell them, and they would wait for ever
+            ray.get(self.stages.give_up.remote(f"the worker groups could not be kept up: {reason_of(error)}"))
+            raise
+
+    def _serve(self, stopped: Stopped, drained: Callable[[], bool]) -> int:
         dataset = read_corpus(self.corpus)
         running = dict(self._start(dataset) for _ in range(self.placement.groups))
         started, fruitless, epochs = len(running), 0, 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aar_ray.config import Resources
@@ -37,7 +37,8 @@ class Placement:
 def place(resources: Resources, nodes: Sequence[Node]) -> Placement:
     """Fill in what the study leaves open, and check that one group and one fold fit side by side.
 
-    Without a number of groups there are as many as leave half of the processors (or of each GPU) to fine-tuning.
+    Without a number of groups there are as many as leave half of the processors (or of each GPU) to fine-tuning, and at
+    least what one of its tasks asks for.
 
     Args:
         resources: of the study.
@@ -56,9 +57,11 @@ def place(resources: Resources, nodes: Sequence[Node]) -> Placement:
     if pretrain.groups:
         groups = pretrain.groups
     elif worker_gpus:
-        groups = max(1, int(gpus // pretrain.workers))
+        beside = (gpus - fold_gpus) // (pretrain.workers * worker_gpus)
+        groups = max(1, int(min(gpus // pretrain.workers, beside)))
     else:
-        groups = max(1, int(cpus // 2 // (pretrain.workers * pretrain.cpus_per_worker)))
+        group = pretrain.workers * pretrain.cpus_per_worker
+        groups = max(1, int(min(cpus // 2 // group, (cpus - finetune.cpus) // group)))
     placement = Placement(
         groups=min(groups, resources.trial_slots),
         workers=pretrain.workers,
@@ -79,14 +82,25 @@ def processors_of(resources: Resources) -> int:
     return resources.cpus or max(2, len(os.sched_getaffinity(0)))
 
 
-def check_this_machine(resources: Resources) -> None:
+def gpus_of_this_machine() -> int:
+    """As Ray will count them when it starts."""
+    # takes a second, so only those who ask for accelerators pay for it
+    from ray._private.accelerators import get_accelerator_manager_for_resource
+
+    manager = get_accelerator_manager_for_resource("GPU")
+    return manager.get_current_node_num_accelerators() if manager else 0
+
+
+def check_this_machine(resources: Resources, gpus: Callable[[], int] = gpus_of_this_machine) -> None:
     """Refuse what a cluster of this machine alone could never hold, without starting one.
 
-    Accelerators are not looked for here: `place` counts them once Ray has found them.
+    Args:
+        resources: of the study.
+        gpus: counts this machine's accelerators; asked only where the study asks for some.
 
     Raises:
         DoesNotFit: a worker group, all groups together with what they may keep while they wait, or a fine-tuning task
-            needs more processors than there are.
+            needs more processors or accelerators than there are.
     """
     cpus, pretrain, finetune = processors_of(resources), resources.pretrain, resources.finetune
     group = pretrain.workers * pretrain.cpus_per_worker
@@ -110,6 +124,8 @@ def check_this_machine(resources: Resources) -> None:
             f"together; this machine has {cpus} CPU, and one group of {group:g} CPU more while another waits. "
             "Lower resources.pretrain, or give the address of a cluster"
         )
+    if pretrain.gpus_per_worker or finetune.gpus:
+        place(resources, [{"CPU": cpus + group, "GPU": gpus(), "trial_slot": resources.trial_slots}])
 
 
 def _check(placement: Placement, nodes: Sequence[Node]) -> list[dict[str, float]]:

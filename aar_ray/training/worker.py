@@ -6,6 +6,7 @@ where else there is room, and asks a service for the next pre-train until there 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -86,19 +87,27 @@ def serve_pretraining(config: Mapping[str, Any]) -> None:
                 resume=Checkpoint.from_bytes(resume) if resume else None,
                 on_epoch=advanced,
             )
-        except (Diverged, ValueError) as error:
-            # every worker sees the same loss and the same settings, so all of them are here and go on together
-            if rank == 0:
-                ray.get(service.failed.remote(config["group"], job, str(error)))
-        except (RuntimeError, MemoryError) as error:
-            # out of memory and the like; other workers may not be here and wait for this one, so a group of several
-            # has to begin again
-            said = str(error).strip().splitlines()
-            reason = f"{type(error).__name__}: {said[0] if said else 'no message'}"
-            ray.get(service.failed.remote(config["group"], job, reason, again=workers > 1))
-            if workers > 1:
+        except Exception as error:
+            reason, all_here = _failure(error, workers)
+            if rank == 0 or not all_here:
+                # where the service itself is what failed, it can be told nothing
+                with contextlib.suppress(ray.exceptions.RayError):
+                    ray.get(service.failed.remote(config["group"], job, reason, again=not all_here))
+            if not all_here:
                 raise
             torch.cuda.empty_cache()
+
+
+def _failure(error: Exception, workers: int) -> tuple[str, bool]:
+    """Why a pre-train failed, in one line, and whether all workers are here and can go on with the next one."""
+    said = str(error).strip().splitlines()
+    if isinstance(error, Diverged | ValueError):
+        # every worker sees the same loss and the same settings
+        return str(error), True
+    # out of memory and the like; other workers may not be here and wait for this one, so a group of several has to
+    # begin again, as has one whose service is gone: that is no doing of the settings
+    reason = f"{type(error).__name__}: {said[0] if said else 'no message'}"
+    return reason, workers == 1 and not isinstance(error, ray.exceptions.RayError)
 
 
 def _place(device: torch.device, windows: int, size: int, beside: int) -> Place:

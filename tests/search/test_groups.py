@@ -88,3 +88,18 @@ def test_where_no_group_stays_up_the_study_is_given_up_and_no_trial(
     news = ray.get(stages.news.remote(key, 1))
     assert news["state"] == "given up"
     assert news["reason"].startswith(f"{REPLACEMENTS} worker groups in a row ended without an epoch: WorkerCrashed")
+
+
+def test_where_the_groups_cannot_be_started_nobody_waits_for_ever(stages: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(_: Corpus) -> None:
+        raise OSError("Input/output error: corpus.parquet")
+
+    key = ray.get(stages.request.remote(WANTED, 7))
+    served = dying(stages, monkeypatch)
+    monkeypatch.setattr(groups, "read_corpus", unreadable)
+    with pytest.raises(OSError, match="Input/output error"):
+        served.serve(lambda: False, lambda: False)
+    served.wait(lambda _: None)
+    news = ray.get(stages.news.remote(key, 0))
+    assert news["state"] == "given up"
+    assert news["reason"].endswith("could not be kept up: OSError: Input/output error: corpus.parquet")

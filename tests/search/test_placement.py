@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aar_ray.config import Resources
-from aar_ray.search.placement import DoesNotFit, place
+from aar_ray.search.placement import DoesNotFit, check_this_machine, place
 
 LAPTOP = [{"CPU": 2.0, "trial_slot": 4.0}]
 
@@ -23,6 +23,12 @@ def test_a_laptop_holds_one_group_of_one_processor() -> None:
 def test_processors_are_halved_between_pre_training_and_fine_tuning() -> None:
     assert place(resources(trial_slots=32), [{"CPU": 16.0, "trial_slot": 32.0}]).groups == 8
     assert place(resources(trial_slots=32, pretrain={"workers": 3}), [{"CPU": 16.0, "trial_slot": 32.0}]).groups == 2
+
+
+def test_groups_leave_room_for_a_fine_tuning_task_that_asks_for_more_than_half() -> None:
+    assert place(resources(finetune={"cpus": 3}), [{"CPU": 4.0, "trial_slot": 4.0}]).groups == 1
+    whole = resources(pretrain={"gpus_per_worker": 1}, finetune={"gpus": 1})
+    assert place(whole, [{"CPU": 8.0, "GPU": 3.0, "trial_slot": 4.0}]).groups == 2
 
 
 def test_never_more_groups_than_trials_at_once() -> None:
@@ -63,3 +69,17 @@ def test_a_bundle_must_fit_one_node_and_not_their_sum() -> None:
 def test_a_cluster_without_trial_slots_is_refused_with_the_command() -> None:
     with pytest.raises(DoesNotFit, match=r"none of the 1 nodes has one; start the head with --resources"):
         place(resources(), [{"CPU": 8.0}])
+
+
+def test_this_machine_is_asked_for_its_accelerators_only_where_some_are_wanted() -> None:
+    def asked() -> int:
+        raise AssertionError("nobody asked for accelerators")
+
+    check_this_machine(resources(cpus=2), asked)
+    check_this_machine(resources(cpus=2, pretrain={"gpus_per_worker": 0}, finetune={"gpus": 0}), asked)
+    one_each = resources(cpus=2, pretrain={"gpus_per_worker": 1}, finetune={"gpus": 1})
+    check_this_machine(one_each, lambda: 2)
+    with pytest.raises(DoesNotFit, match=r"1 worker\(s\) with 1 CPU, 1 GPU each.* 1 CPU, 1 GPU beside them.* 1 GPU\."):
+        check_this_machine(one_each, lambda: 1)
+    with pytest.raises(DoesNotFit, match=r"0\.25 GPU beside them"):
+        check_this_machine(resources(cpus=2, finetune={"gpus": 0.25}), lambda: 0)
