@@ -1,13 +1,19 @@
-"""Named random streams: every draw comes from a stream that its purpose names, never from a shared generator."""
+"""Named random streams: every draw comes from a stream that its purpose names, never from a shared generator.
+
+Most processes of a study draw from NumPy's alone; torch, which takes seconds to import, is imported where it is used.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def stream_seed(seed: int, *names: object) -> int:
@@ -28,6 +34,8 @@ def stream(seed: int, *names: object) -> np.random.Generator:
 
 def torch_stream(seed: int, *names: object, device: torch.device | str = "cpu") -> torch.Generator:
     """torch generator of the named stream."""
+    import torch
+
     return torch.Generator(device=device).manual_seed(stream_seed(seed, *names))
 
 
@@ -37,6 +45,8 @@ def drawing_from(seed: int, *names: object) -> Iterator[None]:
 
     The global generator is as it was when the block ends.
     """
+    import torch
+
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(stream_seed(seed, *names))

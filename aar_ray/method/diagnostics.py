@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -13,10 +11,6 @@ from aar_ray.method.scores import confusion_matrix, macro_f1
 
 Embeddings = Float[Tensor, "batch size"]
 
-COLLAPSED_COSINE = 0.99
-"""Mean cosine between different windows above which all of them look the same."""
-COLLAPSED_RANK = 1.5
-"""Effective rank below which the windows lie on a line."""
 PROBE_RIDGE = 1e-2
 """Pull towards zero of the probe's weights, against features of variance 1."""
 
@@ -47,21 +41,6 @@ def effective_rank(embeddings: Embeddings) -> float:
         return 1.0
     share = singular / total
     return float(torch.special.entr(share).sum().exp())
-
-
-def collapse(record: Mapping[str, float]) -> str | None:
-    """What is wrong with an encoder whose epoch's record this is, in words; None while its embeddings are spread.
-
-    Args:
-        record: `off_diagonal_cosine_h`, `effective_rank_h` and the same of z, as `training.pretrain` watches them.
-    """
-    for name, place in (("h", "the encoder's output"), ("z", "the projection that the consistency loss sees")):
-        cosine, rank = record[f"off_diagonal_cosine_{name}"], record[f"effective_rank_{name}"]
-        if cosine > COLLAPSED_COSINE:
-            return f"{name}, {place}, has collapsed: the mean cosine between different windows is {cosine:.3f}"
-        if rank < COLLAPSED_RANK:
-            return f"{name}, {place}, has collapsed onto a line: its effective rank is {rank:.2f}"
-    return None
 
 
 def probe_macro_f1(

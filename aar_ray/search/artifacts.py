@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 
 from aar_ray.config import Settings
 from aar_ray.search.garbage import collect
@@ -119,7 +118,7 @@ class Artifacts:
         return None if folder is None else json.loads((folder / "result.json").read_text())
 
     def publish_finetuning(self, key: str, made_from: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
-        """Publish a fine-tuning: `result` (plain data), and where there are any `probabilities` and `model`.
+        """Publish a fine-tuning: `result` (plain data), and where there are any `probabilities`, `model` (safetensors).
 
         Raises:
             DiskFull: it could not be written.
@@ -128,10 +127,10 @@ class Artifacts:
         def write(folder: Path) -> None:
             (folder / "result.json").write_text(json.dumps(outcome["result"]))
             if "model" in outcome:
-                # through bytes: these libraries' own writing does not say by its error that the disk is full
+                # through bytes: numpy's own writing does not say by its error that the disk is full
                 probabilities = io.BytesIO()
                 np.save(probabilities, outcome["probabilities"])
-                (folder / "model.safetensors").write_bytes(safetensors.torch.save(outcome["model"]))
+                (folder / "model.safetensors").write_bytes(outcome["model"])
                 (folder / "probabilities.npy").write_bytes(probabilities.getvalue())
 
         self._publish("finetune", key, made_from, write)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aar_ray.search.journal import Event
+if TYPE_CHECKING:
+    from aar_ray.search.journal import Event
 
 IN_A_ROW = 3
 """Equal failures, without a trial between them that ended well, after which a study stops."""
+
+
+class GivenUp(Exception):
+    """The study cannot go on for a reason outside its trials; these stay unfinished, and the next start ends them."""
 
 
 class Failures:

@@ -6,12 +6,11 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
-import torch
 
 from aar_ray.config import FINETUNE_SECTIONS, Settings, dotted
 from aar_ray.corpus.labelled import LabelledWindows, normalised_for
@@ -19,9 +18,11 @@ from aar_ray.corpus.splits import Fold
 from aar_ray.method.scores import pooled
 from aar_ray.search.placement import Placement
 from aar_ray.store import stage_key
-from aar_ray.training import finetune as finetuning
 from aar_ray.training import forest
-from aar_ray.training.finetune import Job, finetune_bundle
+
+if TYPE_CHECKING:
+    # trials hand out and gather, in processes without torch; only tasks import it
+    import torch
 
 Stopped = Callable[[], bool]
 
@@ -33,6 +34,12 @@ Counted here: Ray would start one that runs out of memory again for ever.
 
 LOOK_UP_SECONDS = 0.5
 """After which those who wait for a task look whether they are still wanted."""
+
+
+def _finetune_version() -> int:
+    from aar_ray.training import finetune
+
+    return finetune.VERSION
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,8 @@ class Folds:
     """Handle of the `Stages` actor."""
     rungs: tuple[int, ...] = ()
     """Numbers of folds on which the trial pauses: folds on both sides of a pause are not trained together."""
+    finetune_version: int = field(default_factory=_finetune_version)
+    """Of the code, looked up where the study runs."""
 
     def finetuned(
         self, settings: Settings, encoder_key: str | None, seed: int, stopped: Stopped = lambda: False
@@ -66,7 +75,7 @@ class Folds:
         # folds that are trained together cost less than one by one: no more tasks than can run at once
         most = self.placement.fold_tasks
         yield from self._each(
-            "finetune", finetuning.VERSION, made_from, stopped, most, _finetune_folds, settings, encoder
+            "finetune", self.finetune_version, made_from, stopped, most, _finetune_folds, settings, encoder
         )
 
     def forest(self, seed: int, stopped: Stopped = lambda: False) -> Iterator[dict[str, Any]]:
@@ -225,6 +234,11 @@ def _finetune_folds(
     settings: Settings,
     encoder: dict[str, torch.Tensor] | None,
 ) -> list[dict[str, Any] | ArithmeticError]:
+    import safetensors.torch
+    import torch
+
+    from aar_ray.training.finetune import Job, finetune_bundle
+
     started = time.perf_counter()
     torch.set_num_threads(max(1, int(placement.fold_cpus)))
     jobs = [Job(*normalised_for(labelled, fold, settings.normalise.scope), settings, seed, encoder) for fold in folds]
@@ -236,7 +250,7 @@ def _finetune_folds(
         else {
             "result": {**outcome.result, "seconds": seconds},
             "probabilities": outcome.probabilities,
-            "model": outcome.model,
+            "model": safetensors.torch.save(outcome.model),
         }
         for outcome in outcomes
     ]

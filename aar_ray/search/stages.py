@@ -20,15 +20,12 @@ from torch import Tensor
 from aar_ray.config import settings_from
 from aar_ray.search.artifacts import NO_SPACE, Artifacts, DiskFull, PretrainStage
 from aar_ray.search.claims import Claims
+from aar_ray.search.failures import GivenUp
 from aar_ray.store import LOOK_UP_SECONDS, Lease, Store
 from aar_ray.training.pretrain import Checkpoint
 
 ATTEMPTS = 3
 """Times that a pre-train is handed out without an epoch before the deaths of its group are taken to be its doing."""
-
-
-class GivenUp(Exception):
-    """The study cannot go on for a reason outside its trials; these stay unfinished, and the next start ends them."""
 
 
 class Signal:

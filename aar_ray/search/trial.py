@@ -13,10 +13,10 @@ import ray
 from ray import tune
 
 from aar_ray.config import settings_from
-from aar_ray.method.diagnostics import collapse
+from aar_ray.method.collapse import collapse
+from aar_ray.search.failures import GivenUp
 from aar_ray.search.folds import Folds, mean_macro_f1, pooled_scores
-from aar_ray.search.stages import GivenUp
-from aar_ray.training.applied import check_applied
+from aar_ray.training.arrived import check_applied
 
 
 class TrialFailed(Exception):

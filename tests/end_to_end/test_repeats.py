@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from pathlib import Path
 from typing import Any
 
 from small_study import small_comparison, small_study
-
-from aar_ray.config import Study
-from aar_ray.search.journal import Event, read_events
-from aar_ray.study import main
-from aar_ray.study_file.loader import save_study
-
-
-def events_of(study: Study, folder: Path) -> list[Event]:
-    save_study(study, folder / "study.yaml")
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        status = main([str(folder / "study.yaml"), "--results", str(folder / "results")])
-    assert status == 0, printed.getvalue()
-    return list(read_events(folder / "results" / study.name / "journal.jsonl"))
-
-
-def of(events: list[Event], kind: str) -> list[Event]:
-    return [event for event in events if event["event"] == kind]
+from study_command import events_of, of
 
 
 def test_arms_run_with_each_seed_and_each_seed_is_a_run_of_its_own(ray_cluster: Any, tmp_path: Path) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from small_study import small_study
+from study_command import events_of, of
 
 from aar_ray.config import Study, dotted
-from aar_ray.search.journal import Event, read_events
-from aar_ray.study import main
+from aar_ray.search.journal import Event
 from aar_ray.study_file.loader import save_study
 
 SAMPLER = {"name": "stage_aware", "startup_trials": 3, "trials_per_encoder": 1, "first_epochs": 1}
@@ -23,23 +21,10 @@ def study_in(folder: Path) -> Study:
     return small_study(sampler=SAMPLER, budget={"trials": 5}, store=str(folder / "store"))
 
 
-def run(study: Study, folder: Path) -> list[Event]:
-    save_study(study, folder / "study.yaml")
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        status = main([str(folder / "study.yaml"), "--results", str(folder / "results")])
-    assert status == 0, printed.getvalue()
-    return list(read_events(folder / "results" / study.name / "journal.jsonl"))
-
-
-def of(events: list[Event], kind: str) -> list[Event]:
-    return [event for event in events if event["event"] == kind]
-
-
 @pytest.fixture(scope="module")
 def finished(ray_cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Event]]:
     folder = tmp_path_factory.mktemp("finished")
-    return folder, run(study_in(folder), folder)
+    return folder, events_of(study_in(folder), folder)
 
 
 def test_trials_get_as_many_folds_as_they_earn(finished: tuple[Path, list[Event]]) -> None:
@@ -94,7 +79,7 @@ def test_a_killed_study_decides_as_one_that_was_not(finished: tuple[Path, list[E
     save_study(study, journal.with_name("study.yaml"))
     cut = next(n for n, event in enumerate(events) if event["event"] == "trial_promoted") + 1
     journal.write_bytes(b"".join(lines[:cut]))
-    resumed = run(study, tmp_path)
+    resumed = events_of(study, tmp_path)
 
     def decided(found: list[Event]) -> list[Any]:
         return [
@@ -130,7 +115,7 @@ def test_conditions_known_settings_and_an_earlier_study_go_together(
         budget={"trials": 5},
         store=str(tmp_path / "store"),
     )
-    events = run(study, tmp_path)
+    events = events_of(study, tmp_path)
     (warm,) = of(events, "warm_started")
     # a rate beside a frozen encoder is a point of the earlier space and not of this one
     complete = {event["trial"] for event in of(before, "trial_finished") if event["state"] == "complete"}

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from small_study import small_study
+from study_command import command
 
 from aar_ray.config import Study
 from aar_ray.search.journal import Event, read_events
@@ -65,12 +66,8 @@ class Outcome:
 
 def execute(study: Study, folder: Path) -> Outcome:
     """Run the command on a study whose file, results and store are in `folder`."""
-    file, results = folder / "study.yaml", folder / "results"
-    save_study(study, file)
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        status = main([str(file), "--results", str(results)])
-    return Outcome(study, file, results, status, printed.getvalue())
+    status, printed = command(study, folder)
+    return Outcome(study, folder / "study.yaml", folder / "results", status, printed)
 
 
 def everything_in(folder: Path) -> dict[str, int]:

@@ -13,10 +13,10 @@ from sklearn.metrics import f1_score
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from aar_ray.method.collapse import collapse
 from aar_ray.method.diagnostics import (
     PROBE_RIDGE,
     alignment,
-    collapse,
     effective_rank,
     off_diagonal_cosine,
     probe_macro_f1,

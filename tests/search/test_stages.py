@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import safetensors.torch
 import torch
 from full_disk import files_of_at_most
 
 from aar_ray.config import PRETRAIN_SECTIONS, Settings, dotted, settings_from
 from aar_ray.search.artifacts import PretrainStage
-from aar_ray.search.stages import ATTEMPTS, GivenUp, Stages
+from aar_ray.search.failures import GivenUp
+from aar_ray.search.stages import ATTEMPTS, Stages
 from aar_ray.store import Store
 from aar_ray.training.pretrain import Checkpoint
 
@@ -397,7 +399,7 @@ def test_a_fine_tuning_that_is_cut_off_anywhere_is_not_seen_and_is_made_again(tm
     """Result, model and probabilities have some 20, 4000 and 8000 bytes."""
     outcome = {
         "result": {"macro_f1": 0.5},
-        "model": {"head.weight": torch.ones(10, 100)},
+        "model": safetensors.torch.save({"head.weight": torch.ones(10, 100)}),
         "probabilities": torch.ones(500, 4).numpy(),
     }
 
@@ -465,7 +467,7 @@ def test_a_fine_tuning_is_kept_with_its_model(tmp_path: Path) -> None:
         assert await stages.claim(["f" * 20], "me") == {"f" * 20: True}
         outcome = {
             "result": {"macro_f1": 0.5},
-            "model": {"head.weight": torch.ones(2, 3)},
+            "model": safetensors.torch.save({"head.weight": torch.ones(2, 3)}),
             "probabilities": torch.ones(4, 2).numpy(),
         }
         await stages.keep("f" * 20, {"fold": "goat 1"}, outcome)

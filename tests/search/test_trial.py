@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +60,9 @@ def test_a_collapse_is_said_once_at_its_first_epoch(ray_cluster: Any, tmp_path: 
     (said,) = [event for event in events if event["event"] == "pretrain_collapsed"]
     assert said["epoch"] == 2
     assert "effective rank is 1.01" in said["reason"]
+
+
+def test_the_process_of_a_trial_imports_nothing_that_only_tasks_need() -> None:
+    program = "import sys, aar_ray.search.trial; print(*{'torch', 'scipy', 'sklearn', 'optuna'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == []

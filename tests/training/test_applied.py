@@ -10,7 +10,7 @@ from training.toy import tiny, windows
 
 from aar_ray.config import TFC, Settings, dotted
 from aar_ray.training import pretrain as pretraining
-from aar_ray.training.applied import NotApplied, check_applied
+from aar_ray.training.arrived import NotApplied, check_applied
 from aar_ray.training.pretrain import build_model, pretrain, pretrain_settings
 
 

@@ -19,7 +19,7 @@ from aar_ray.corpus.normalise import Scope
 from aar_ray.method.classifier import Head
 from aar_ray.method.encoder import PatchTSTEncoder
 from aar_ray.training import finetune as finetuning
-from aar_ray.training.applied import NotApplied, check_applied
+from aar_ray.training.arrived import NotApplied, check_applied
 from aar_ray.training.bundle import Turn
 from aar_ray.training.finetune import Job, _turn, finetune, finetune_bundle
 from aar_ray.training.labels import chosen_labels
