@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +21,7 @@ from aar_ray.report.page import write_report
 from aar_ray.report.progress import Progress
 from aar_ray.report.table import ranked_table, sealed_table
 from aar_ray.report.tensorboard import rebuild
+from aar_ray.search.artifacts import NO_SPACE
 from aar_ray.search.budget import check_budget
 from aar_ray.search.cluster import cluster
 from aar_ray.search.engine import run_study
@@ -52,30 +54,20 @@ def run(
         raise
     console = _console()
     try:
-        board = rebuild(folder / "tensorboard", journal.events, Path(study.store))
-        try:
-            with (
-                Progress(console, study.planned_trials) as progress,
-                cluster(study.resources, address) as placement,
-                _terminated_as_interrupted(),
-            ):
-                check_budget(study.budget, placement)
-                progress.recall(journal.events)
+        with (
+            _derived(folder, journal, Path(study.store)) as draw,
+            Progress(console, study.planned_trials) as progress,
+            cluster(study.resources, address) as placement,
+            _terminated_as_interrupted(),
+        ):
+            check_budget(study.budget, placement)
+            progress.recall(journal.events)
 
-                def observe(event: Event) -> None:
-                    board.observe(event)
-                    progress.observe(event)
+            def observe(event: Event) -> None:
+                draw(event)
+                progress.observe(event)
 
-                finished = run_study(study, placement, journal, observe, progress.stage, retry_failed=retry_failed)
-        finally:
-            board.close()
-            if has_begun(journal.events):
-                write_ranking(rank(journal.events), folder / "ranking.csv")
-            else:
-                # nothing was begun: nothing stays that a corrected study file would meet
-                shutil.rmtree(folder / "tensorboard", ignore_errors=True)
-                if not journal.events:
-                    (folder / "study.yaml").unlink(missing_ok=True)
+            finished = run_study(study, placement, journal, observe, progress.stage, retry_failed=retry_failed)
     finally:
         journal.close()
     if not finished:
@@ -146,6 +138,56 @@ def again(study: Study, results: Path, number: int, *, address: str | None = Non
         return 1
     console.print(f"trial {number} is equal to its first run, to the bit")
     return 0
+
+
+@contextmanager
+def _derived(folder: Path, journal: Journal, store: Path) -> Iterator[Callable[[Event], None]]:
+    """Keep beside the journal what is derived from it: yields what draws an event, and ends with the ranking.
+
+    On a full disk the study's own error is the one to be heard.
+    """
+    board = rebuild(folder / "tensorboard", journal.events, store)
+
+    def draw(event: Event) -> None:
+        try:
+            board.observe(event)
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}; the same command goes on", str(board.folder)) from error
+
+    def end() -> None:
+        board.close()
+        if has_begun(journal.events):
+            write_ranking(rank(journal.events), folder / "ranking.csv")
+            return
+        # nothing was begun: nothing stays that a corrected study file would meet
+        shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+        if not journal.events:
+            (folder / "study.yaml").unlink(missing_ok=True)
+
+    with _threads_of_the_board():
+        try:
+            yield draw
+        except BaseException:
+            with suppress(OSError):
+                end()
+            raise
+        end()
+
+
+@contextmanager
+def _threads_of_the_board() -> Iterator[None]:
+    """TensorBoard writes in a thread, which prints its error before the next event raises it."""
+    earlier = threading.excepthook
+
+    def said_later(arguments: threading.ExceptHookArgs) -> None:
+        if not (isinstance(arguments.exc_value, OSError) and arguments.exc_value.errno in NO_SPACE):
+            earlier(arguments)
+
+    threading.excepthook = said_later
+    try:
+        yield
+    finally:
+        threading.excepthook = earlier
 
 
 def _console() -> Console:

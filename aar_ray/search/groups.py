@@ -27,6 +27,9 @@ GROUP_FAILURES = 20
 REPLACEMENTS = 3
 """Groups in a row that may end for good without an epoch done by any before the study is given up."""
 
+LEAVING_SECONDS = 3.0
+"""For an epoch to end where a study leaves off; after them its group is ended."""
+
 PLACING_SECONDS = 30.0
 """After which it is said why no worker group runs."""
 
@@ -86,7 +89,16 @@ class Groups:
                         return started
                     running.update([self._start(dataset)])
                     started += 1
+        if running:
+            self._send_home(list(running))
         return started
+
+    def _send_home(self, running: list[Any]) -> None:
+        """The study leaves off: groups would keep their processors for as long as its cluster is up."""
+        ray.get(self.stages.give_up.remote("the study was stopped"))
+        _, left = ray.wait(running, num_returns=len(running), timeout=LEAVING_SECONDS)
+        for task in left:
+            ray.cancel(task, force=True)
 
     def wait(self, say: Callable[[str], None]) -> None:
         """Wait until one is up and say where it keeps its windows; where that takes long, say what it waits for."""

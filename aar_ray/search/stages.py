@@ -200,12 +200,15 @@ class Stages:
         # the group was killed while it waited, and has asked again since
         return None
 
-    async def advanced(self, group: str, job: Mapping[str, Any], data: bytes) -> None:
-        """An epoch of a pre-train that the group took is done; the last one's checkpoint becomes the artifact."""
+    async def advanced(self, group: str, job: Mapping[str, Any], data: bytes) -> bool:
+        """An epoch of a pre-train that the group took is done; the last one's checkpoint becomes the artifact.
+
+        Returns whether more of it are wanted of this group.
+        """
         checkpoint = Checkpoint.from_bytes(data)
         known = await self._running(group, job)
         if known is None:
-            return
+            return False
         with contextlib.suppress(GivenUp), self._disk():
             if checkpoint.epoch < known.epochs:
                 self.artifacts.keep_running(known.key, data)
@@ -218,6 +221,7 @@ class Stages:
                 known.changed.give()
             else:
                 known.ends("done")
+        return known.state == "running"
 
     async def failed(self, group: str, job: Mapping[str, Any], reason: str, *, again: bool = False) -> None:
         """A pre-train cannot be done with its settings.

@@ -30,13 +30,17 @@ BATCH = 8192
 """Windows a batch while the shard is pulled."""
 
 
+class NotWanted(Exception):
+    """The study has left off, or another group has the pre-train now; or it has had its last epoch."""
+
+
 class PretrainService(Protocol):
     """What a worker asks of the actor that hands out pre-trains; each call is a Ray remote method."""
 
     take: Any
     """(group) -> {"key", "settings", "seed", "resume": bytes | None}, or None to go home."""
     advanced: Any
-    """(group, what `take` gave, checkpoint bytes) -> None, after each epoch."""
+    """(group, what `take` gave, checkpoint bytes) -> whether to go on, after each epoch."""
     keeps: Any
     """(text) -> None: where the windows are, before the first `take`."""
     failed: Any
@@ -72,7 +76,10 @@ def serve_pretraining(config: Mapping[str, Any]) -> None:
         resume = job.pop("resume")
 
         def advanced(checkpoint: Checkpoint, job: dict[str, Any] = job) -> None:
-            ray.get(service.advanced.remote(config["group"], job, checkpoint.to_bytes()))
+            wanted = ray.get(service.advanced.remote(config["group"], job, checkpoint.to_bytes()))
+            # of several workers only this one knows, and the others would wait for it
+            if not wanted and workers == 1:
+                raise NotWanted
 
         settings = settings_from(job["settings"])
         try:
@@ -87,6 +94,8 @@ def serve_pretraining(config: Mapping[str, Any]) -> None:
                 resume=Checkpoint.from_bytes(resume) if resume else None,
                 on_epoch=advanced,
             )
+        except NotWanted:
+            continue
         except Exception as error:
             reason, all_here = _failure(error, workers)
             if rank == 0 or not all_here:

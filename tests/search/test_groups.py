@@ -103,3 +103,19 @@ def test_where_the_groups_cannot_be_started_nobody_waits_for_ever(stages: Any, m
     news = ray.get(stages.news.remote(key, 0))
     assert news["state"] == "given up"
     assert news["reason"].endswith("could not be kept up: OSError: Input/output error: corpus.parquet")
+
+
+def test_groups_go_home_where_the_study_leaves_off(stages: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = dying(stages, monkeypatch, 9)
+    begun: list[Any] = []
+    start = DyingGroups._start
+
+    def remembered(self: DyingGroups, dataset: Any) -> tuple[Any, str]:
+        begun.append(start(self, dataset))
+        return begun[-1]  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(DyingGroups, "_start", remembered)
+    # it waits for work until it is told
+    assert served.serve(lambda: bool(ray.get(stages.staffed.remote()) is None), lambda: False) == 1
+    ended, _ = ray.wait([begun[0][0]], timeout=0)
+    assert ended

@@ -12,7 +12,7 @@ import pytest
 from aar_ray.config import Settings, dotted, settings_from
 from aar_ray.search.stages import PretrainStage, Stages
 from aar_ray.search.trial import _pretrained
-from aar_ray.training.applied import NotApplied
+from aar_ray.training.arrived import NotApplied
 from aar_ray.training.pretrain import Checkpoint, pretrain_settings
 
 STAGE = PretrainStage(corpus="c" * 20, workers=1)

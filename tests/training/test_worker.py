@@ -29,8 +29,16 @@ class Service:
         self.jobs -= 1
         return {"key": "k", "settings": dotted(Settings()), "seed": 7, "resume": None} if self.jobs >= 0 else None
 
+    def advanced(self, group: str, job: dict[str, Any], data: bytes) -> bool:
+        epoch = worker.Checkpoint.from_bytes(data).epoch
+        self.told.append((f"epoch {epoch}", False))
+        return epoch < 2
+
     def failed(self, group: str, job: dict[str, Any], reason: str, *, again: bool) -> None:
         self.told.append((reason, again))
+
+    def keeps(self, text: str) -> None:
+        """Where the windows are."""
 
     def tell(self) -> list[tuple[str, bool]]:
         return self.told
@@ -44,6 +52,9 @@ class Alone:
 
     def get_world_rank(self) -> int:
         return 0
+
+    def get_local_world_size(self) -> int:
+        return self.workers
 
     def get_world_size(self) -> int:
         return self.workers
@@ -59,7 +70,7 @@ def errors(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exception]]:
 
     windows = Resident(np.zeros((4, 3, 50), dtype=np.float32), [], [])
     monkeypatch.setattr(worker, "pretrain", pretrain)
-    monkeypatch.setattr(worker, "_resident", lambda *_: windows)
+    monkeypatch.setattr(worker, "_pulled", lambda *_: windows)
     monkeypatch.setattr(worker, "scale_of", lambda *_: None)
     monkeypatch.setattr(ray.train, "get_context", Alone)
     monkeypatch.setattr(ray.train.torch, "get_device", lambda: torch.device("cpu"))
@@ -68,7 +79,8 @@ def errors(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exception]]:
 
 
 def config(service: Any) -> dict[str, Any]:
-    return {"service": service, "group": "g", "folder": "", "summary": {}, "probe": None, "threads": 1}
+    corpus = {"folder": "", "windows": 4, "bytes": 2400, "summary": {}}
+    return {"service": service, "group": "g", **corpus, "probe": None, "threads": 1}
 
 
 def test_whatever_a_pre_train_raises_is_told_and_the_next_one_is_taken(
@@ -102,3 +114,16 @@ def test_where_a_group_has_to_begin_again_its_cause_is_told_all_the_same(
     ((reason, again),) = ray.get(service.tell.remote())
     assert reason == f"{type(error).__name__}: {str(error).splitlines()[0]}"
     assert again
+
+
+def test_a_pre_train_that_nobody_wants_any_more_is_left_after_its_epoch(
+    ray_cluster: Any, errors: list[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pretrain(*_: Any, on_epoch: Any, **__: Any) -> None:
+        for epoch in range(1, 9):
+            on_epoch(worker.Checkpoint(epoch, {}, {}))
+
+    service = Service.remote(2)
+    monkeypatch.setattr(worker, "pretrain", pretrain)
+    worker.serve_pretraining(config(service))
+    assert [said for said, _ in ray.get(service.tell.remote())] == ["epoch 1", "epoch 2"] * 2
