@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,25 +16,15 @@ from aar_ray.corpus.checks import check_data
 from aar_ray.corpus.harvest import Harvest, harvest
 from aar_ray.corpus.readers import parts
 from aar_ray.corpus.stretches import Findings
+from benchmarks.real_cattle import COWS, SOURCES
 
 ROOT = Path(os.environ.get("AAR_RAY_DATA", "no folder named by AAR_RAY_DATA"))
 pytestmark = pytest.mark.skipif(not ROOT.is_dir(), reason=f"real recordings are not there: {ROOT}")
 
 
-def benchmark() -> Any:
-    file = Path(__file__).parents[2] / "benchmarks" / "real_cattle.py"
-    spec = importlib.util.spec_from_file_location("real_cattle", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def sources() -> tuple[dict[str, TabularSource], TabularSource]:
-    module = benchmark()
-    placed = [TabularSource.model_validate({**one, "path": str(ROOT / one["path"])}) for one in module.SOURCES]
-    cows = TabularSource.model_validate({**module.COWS, "path": str(ROOT / module.COWS["path"])})
+    placed = [TabularSource.model_validate({**one, "path": str(ROOT / one["path"])}) for one in SOURCES]
+    cows = TabularSource.model_validate({**COWS, "path": str(ROOT / COWS["path"])})
     return {one.name: one for one in placed}, cows
 
 

@@ -64,6 +64,20 @@ def test_a_constant_axis_is_scored_0() -> None:
         assert scored.isfinite().all()
 
 
+def test_an_axis_that_hardly_varies_is_scored_0_whatever_its_mean() -> None:
+    windows = in_g()
+    windows[:, 1] = 0.98 + 1e-7 * torch.arange(11.0)
+    mean, deviation = torch.full((7, 3), 0.9), torch.tensor([0.4, 3e-7, 0.2]).expand(7, 3)
+    assert torch.equal(Scale("recording", mean, deviation)(windows)[:, 1], torch.zeros(7, 11))
+    assert torch.equal(Scale("window")(windows)[:, 1], torch.zeros(7, 11))
+
+
+def test_what_is_scored_comes_back_to_g() -> None:
+    windows = in_g()
+    scale = scale_of(windows)
+    torch.testing.assert_close(scale.unscored(scale(windows)), windows, rtol=1e-5, atol=1e-6)
+
+
 def unscored(scored: Tensor, scale: Scale) -> Tensor:
     assert scale.mean is not None
     assert scale.deviation is not None

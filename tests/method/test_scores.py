@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from aar_ray.method.scores import accuracy, confusion_matrix, macro_f1, scores
+from aar_ray.method.scores import accuracy, confusion_matrix, macro_f1, pooled, scores
 
 NAMES = ("standing", "grazing", "walking", "running", "trotting")
 
@@ -54,6 +54,8 @@ def test_scores_are_those_of_scikit_learn_over_the_classes_of_the_truth(
         "macro_precision": sklearn.metrics.precision_score(truth, predicted, average="macro", **averaged),
         "macro_recall": sklearn.metrics.recall_score(truth, predicted, average="macro", **averaged),
         "weighted_f1": sklearn.metrics.f1_score(truth, predicted, average="weighted", **averaged),
+        "weighted_precision": sklearn.metrics.precision_score(truth, predicted, average="weighted", **averaged),
+        "weighted_recall": sklearn.metrics.recall_score(truth, predicted, average="weighted", **averaged),
         "accuracy": sklearn.metrics.accuracy_score(truth, predicted),
         "kappa": sklearn.metrics.cohen_kappa_score(truth, predicted),
     }
@@ -72,6 +74,17 @@ def test_an_absent_class_neither_flatters_nor_punishes() -> None:
     # predicting it still costs the class that was missed
     mistaken = np.array([[7, 0, 2], [3, 5, 0], [0, 0, 0]])
     assert macro_f1(mistaken) == pytest.approx((14 / 19 + 10 / 13) / 2)
+
+
+def test_pooled_scores_are_those_of_all_folds_windows_together() -> None:
+    rng = np.random.default_rng(3)
+    truths, predictions = ([rng.integers(0, 5, size) for size in (17, 41, 5)] for _ in range(2))
+    folds = [
+        {"confusion": confusion_matrix(truth, predicted, 5).tolist()}
+        for truth, predicted in zip(truths, predictions, strict=True)
+    ]
+    together = confusion_matrix(np.concatenate(truths), np.concatenate(predictions), 5)
+    assert pooled(folds, NAMES) == scores(together, NAMES)
 
 
 def test_a_class_never_predicted_scores_zero_and_counts() -> None:
