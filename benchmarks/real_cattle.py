@@ -137,7 +137,9 @@ SMOOTHING = (0.0, 2.0, 4.0, 10.0)
 
 WEIGHTS = {"scratch": "random", "pre-trained": "pretrained"}
 FOREST = "random forest"
-SMOOTH = ", smoothed"
+SMOOTH, FIXED = ", smoothed", ", smoothed over 4 s"
+FIXED_SECONDS = 4.0
+"""Of lines for which no search chose, so that they tell what smoothing is worth."""
 
 Scores = dict[tuple[int, str], float]
 """By seed and cow."""
@@ -163,10 +165,9 @@ def main() -> int:
                     for name in (*WEIGHTS, FOREST)
                 }
                 for name, running in asked.items():
-                    plain, smooth = running.result()
-                    scored[f"{name}, {share}"], scored[f"{name}, {share}{SMOOTH}"] = plain, smooth
-                    means = " and smoothed ".join(f"{np.mean(list(one.values())):.3f}" for one in (plain, smooth))
-                    console.print(f"{name}, {share}: mean macro-F1 {means}")
+                    for end, found in running.result().items():
+                        scored[f"{name}, {share}{end}"] = found
+                        console.print(f"{name}, {share}{end}: mean macro-F1 {np.mean(list(found.values())):.3f}")
     cows = sorted({cow for _, cow in next(iter(scored.values()))})
     settings = {
         name: Scored(number, rows(found, seeds, cows), np.zeros(len(seeds), dtype=bool))
@@ -231,14 +232,14 @@ def _served(study: Study, placement: Placement, store: Store, say: Callable[[str
 
 @dataclass
 class Bench:
-    """Searches and scores; each method gives the scores as they are and of smoothed probabilities."""
+    """Searches and scores; each method gives the scores as they are, and of smoothed probabilities."""
 
     served: Served
     store: Store
     seeds: list[int]
     say: Callable[[str], None]
 
-    def network(self, arm: str, share: str) -> tuple[Scores, Scores]:
+    def network(self, arm: str, share: str) -> dict[str, Scores]:
         """Of an arm, for each cow with the setting that its search chose."""
         tried = [
             settings_from({**SETTINGS, **SHARES[share], **one, "finetune.initial_weights": WEIGHTS[arm]})
@@ -255,20 +256,17 @@ class Bench:
             chosen |= dict.fromkeys(pair.held_out, best)
             kept = self._probabilities(results[best.place]["key"])
             seconds |= dict.fromkeys(pair.held_out, self._smoothing(kept, pair.inner.validation))
-        plain: Scores = {}
-        smooth: Scores = {}
+        made: dict[tuple[int, str], NDArray[np.float32]] = {}
         outer = {fold.name: fold for pair in self.served.pairs for fold in pair.outer}
         self.say(f"{arm}, {share}: {_counted(chosen, seconds)}")
-        for best, cows in grouped({cow: (one.place, one.epochs) for cow, one in chosen.items()}).items():
-            values = {**dotted(tried[best[0]]), "finetune.epochs": best[1]}
+        for (place, epochs), cows in grouped({cow: (one.place, one.epochs) for cow, one in chosen.items()}).items():
+            values = {**dotted(tried[place]), "finetune.epochs": epochs}
             for seed in self.seeds:
                 folds = self._finetuned(settings_from(values), seed, [outer[cow] for cow in cows])
-                for cow, fold in folds.items():
-                    plain[seed, cow] = fold["result"]["macro_f1"]
-                    smooth[seed, cow] = self._score(self._probabilities(fold["key"]), (cow,), seconds[cow])
-        return plain, smooth
+                made |= {(seed, cow): self._probabilities(fold["key"]) for cow, fold in folds.items()}
+        return self._scored(made, seconds)
 
-    def forest(self, name: str, share: str) -> tuple[Scores, Scores]:
+    def forest(self, name: str, share: str) -> dict[str, Scores]:
         """Of the random forest on the same labels, for each cow with the leaves that its search chose."""
         labelled, key = self.served.folds.labelled, self.served.folds.labelled_key
         part = SHARES[share].get("finetune.label_share", 1.0)
@@ -293,12 +291,17 @@ class Bench:
             for pair in self.served.pairs
             for fold in pair.outer
         }
-        final = dict(zip(outer, grown(list(outer.values())), strict=True))
-        plain, smooth = (
-            {(seed, cow): self._score(made, (cow,), seconds[cow] * on) for (seed, cow), made in final.items()}
-            for on in (0.0, 1.0)
-        )
-        return plain, smooth
+        return self._scored(dict(zip(outer, grown(list(outer.values())), strict=True)), seconds)
+
+    def _scored(
+        self, made: Mapping[tuple[int, str], NDArray[np.float32]], chosen: Mapping[str, float]
+    ) -> dict[str, Scores]:
+        """Scores of the held-out cows' probabilities: as they are, smoothed as was chosen, and by the fixed seconds."""
+        spans = {"": dict.fromkeys(chosen, 0.0), SMOOTH: chosen, FIXED: dict.fromkeys(chosen, FIXED_SECONDS)}
+        return {
+            end: {(seed, cow): self._score(one, (cow,), span[cow]) for (seed, cow), one in made.items()}
+            for end, span in spans.items()
+        }
 
     def _finetuned(self, settings: Settings, seed: int, folds: Sequence[Fold]) -> dict[str, Any]:
         """`fold_finished` fields by fold."""
@@ -377,6 +380,14 @@ def _by_cow(settings: Mapping[str, Scored], cows: Sequence[str]) -> Table:
 def _differences(settings: Mapping[str, Scored]) -> Table:
     """In points of macro-F1, paired over cows and seeds."""
     table = Table("difference", "points", "95 % over cows and seeds", title="Paired over the cows and seeds")
+    plain = [name for name in settings if not name.endswith((SMOOTH, FIXED))]
+    smoothing = {
+        f"{name}: over 4 s minus not smoothed": Scored(
+            0, settings[name + FIXED].scores - settings[name].scores, settings[name].sought
+        )
+        for name in plain
+    }
+    _add(table, smoothing)
     for kind in ("scratch", FOREST):
         gains: dict[str, Scored] = {}
         for share, end in product(SHARES, ("", SMOOTH)):
@@ -388,11 +399,16 @@ def _differences(settings: Mapping[str, Scored]) -> Table:
                     gains[f"{ours}, {share} minus {kind}, 100 %{end}"] = Scored(
                         0, one.scores - other.scores, one.sought
                     )
-        seeds = seed_spread(gains.values())
-        for name, one in gains.items():
-            mean, low, high = (100 * value for value in interval(one, seeds))
-            table.add_row(name, f"{mean:+.1f}", f"{low:+.1f} to {high:+.1f}")
+        _add(table, gains)
     return table
+
+
+def _add(table: Table, gains: Mapping[str, Scored]) -> None:
+    """A row each; gains of one kind vary alike from seed to seed."""
+    seeds = seed_spread(gains.values())
+    for name, one in gains.items():
+        mean, low, high = (100 * value for value in interval(one, seeds))
+        table.add_row(name, f"{mean:+.1f}", f"{low:+.1f} to {high:+.1f}")
 
 
 if __name__ == "__main__":

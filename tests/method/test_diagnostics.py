@@ -89,7 +89,9 @@ def three_animals(*, shift: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def test_the_probe_is_a_balanced_ridge_regression_leave_one_animal_out() -> None:
-    h, labels, animals = (part.numpy() for part in three_animals(shift=1.5))
+    spread = torch.logspace(-3, 3, 7, dtype=torch.float64)  # features of unlike scale weigh alike
+    embeddings = three_animals(shift=1.5)[0] * spread
+    h, labels, animals = (part.numpy() for part in (embeddings, *three_animals()[1:]))
     scaled = StandardScaler().fit_transform(h) * math.sqrt(82 / 83)  # by n, and ours by n - 1
     scaled = np.concatenate([scaled, np.ones((83, 1))], axis=1)  # our constant is pulled towards zero too
     scores = []
@@ -100,7 +102,7 @@ def test_the_probe_is_a_balanced_ridge_regression_leave_one_animal_out() -> None
         predicted = ridge.fit(scaled[train], np.eye(3)[labels[train]], sample_weight=weights).predict(scaled[left_out])
         here = sorted(set(labels[left_out]))
         scores.append(f1_score(labels[left_out], predicted.argmax(axis=1), labels=here, average="macro"))
-    found = probe_macro_f1(*three_animals(shift=1.5), classes=3)
+    found = probe_macro_f1(embeddings, *three_animals()[1:], classes=3)
     assert found == pytest.approx(np.mean(scores), abs=1e-12)
     assert 0.4 < found < 0.95  # a score that a wrong rule would miss
 
