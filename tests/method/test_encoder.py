@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from aar_ray.method.encoder import PatchTSTEncoder, SelfAttention, TokenBatchNorm, TransformerLayer
+from aar_ray.method.layers import mixed_values
 from aar_ray.method.patches import cut_patches
 
 AXES, LENGTH, HEADS, SIZE = 3, 23, 2, 14
@@ -240,3 +241,11 @@ def test_gradient_of_the_encoder(normalisation: str, norm_position: str) -> None
 def test_a_patch_longer_than_the_series_is_refused() -> None:
     with pytest.raises(ValueError, match="patch_length must be at most the 23 values"):
         build(patch_length=29)
+
+
+def test_attention_in_half_precision_is_that_of_full_precision_but_for_its_rounding() -> None:
+    # the other path: processors take float32 and float64 by a function of their own
+    projected = 2 * torch.randn(5, 11, 3, 2, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    full, half = mixed_values(projected), mixed_values(projected.bfloat16())
+    assert half.dtype == torch.bfloat16
+    assert (half.double() - full).abs().mean() < 0.02  # a scale of √11 in place of √7 gives 0.1
