@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aar_ray.config import Data
+from aar_ray.corpus.harmonise import harmonised
 from aar_ray.corpus.readers import Part, read
 from aar_ray.corpus.recording import Dropped, Recording
-from aar_ray.corpus.resample import at_rate
 from aar_ray.corpus.stretches import Findings
 from aar_ray.corpus.windows import Cut, cut_windows
 
 GATHERED = 4096
 """Windows handed on at a time: a burst of a bird's logger holds one."""
 BATCH_SAMPLES = 2**19
-"""Samples read at a time, about: 25 MB."""
+"""Samples at the study's rate that are handed on at a time, about: 12 MB."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class ReadBatch:
     number: int
     """Of the batch in its part."""
     recordings: list[Recording]
+    """At the study's rate."""
     findings: Findings
     """What was found since the batch before."""
     last: bool
@@ -59,17 +60,17 @@ def harvest(part: Part, data: Data, findings: Findings) -> Iterator[Harvest]:
     Raises:
         InputError: the part's file breaks a rule.
     """
-    return windows_of(read(part, findings), data, findings.dropped)
+    return windows_of(harmonised(read(part, findings), data), data, findings.dropped)
 
 
-def read_batches(part: Part) -> Iterator[ReadBatch]:
+def read_batches(part: Part, data: Data) -> Iterator[ReadBatch]:
     """A part's recordings, about BATCH_SAMPLES samples at a time; the last batch may have findings alone.
 
     Raises:
         InputError: the part's file breaks a rule.
     """
     findings, waiting, number = Findings(), list[Recording](), 0
-    for recording in read(part, findings):
+    for recording in harmonised(read(part, findings), data):
         waiting.append(recording)
         if sum(len(one.samples) for one in waiting) >= BATCH_SAMPLES:
             yield ReadBatch(number, waiting, findings.taken(), last=False)
@@ -81,14 +82,14 @@ def windows_of(recordings: Iterable[Recording], data: Data, dropped: Dropped) ->
     """All windows of recordings, some thousand at a time.
 
     Args:
-        recordings: at any rate.
+        recordings: at the study's rate.
         data: rate, window and step.
         dropped: counts what is left out.
     """
     step = round(data.step_seconds * data.rate_hz)
     waiting: list[Cut] = []
     for recording in recordings:
-        cut = cut_windows(at_rate(recording, data.rate_hz), data.window_samples, step, dropped)
+        cut = cut_windows(recording, data.window_samples, step, dropped)
         if len(cut.windows):
             waiting.append(cut)
         if sum(len(cut.windows) for cut in waiting) >= GATHERED:

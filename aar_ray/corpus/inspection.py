@@ -123,9 +123,9 @@ def _inspected(part: Part, data: Data) -> _Found:
     found = _Found({}, set(), set(), 0, Counter(), {}, {})
     dropped, gaps, seconds = Dropped(), Dropped(), Counter[str]()
     constant: dict[str, list[str]] = {}
-    for batch in read_batches(part):
+    for batch in read_batches(part, data):
         found.recordings.update(one.name for one in batch.recordings)
-        found.rates.update(one.rate_hz for one in batch.recordings)
+        found.rates |= batch.findings.rates_hz
         for some in windows_of(batch.recordings, data, batch.findings.dropped):
             _look_at(found, some)
         dropped.update(batch.findings.dropped)

@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from aar_ray.config import DeviceSource, PublishedSource, SimulatedSource, Source, TabularSource
+from aar_ray.corpus import tables
 from aar_ray.corpus.devices import read_device
 from aar_ray.corpus.herd import SPECIES
 from aar_ray.corpus.published import SETS, as_table, published_files
@@ -36,6 +37,8 @@ LARGEST_USUAL = 5.0
 """g; a collar feels about 1 g most of the time, and 9.8 where m/s^2 were called g."""
 SEALED = "sealed animal"
 CONSTANT = "constant on all axes"
+DEAD_SECONDS = 600.0
+"""For which rows of a piece must not change to be a dead sensor's; a shorter file must not change at all."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +136,13 @@ def read(part: Part, findings: Findings, rows: int | None = None) -> Iterator[Re
         found = read_device(Path(part.file), part.source, part.source.subject or part.name.split("/")[-1], part.name)
     else:
         found = _read_table(part, part.source, findings, rows)
+    broken: dict[str, bool] = {}
     for recording in found:
-        for piece in finite_pieces(recording, findings.dropped):
+        findings.rates_hz.add(recording.rate_hz)
+        # where the last piece ended without a value, this one goes on with nothing
+        continued = recording.continued and not broken[recording.name]
+        broken[recording.name] = not np.isfinite(recording.samples[-1]).all()
+        for piece in finite_pieces(replace(recording, continued=continued), findings.dropped):
             subject = part.renamed.get(piece.subject, piece.subject)
             seconds = len(piece.samples) / piece.rate_hz
             findings.seconds[subject] = findings.seconds.get(subject, 0.0) + seconds
@@ -263,7 +271,8 @@ def _stem(file: Path) -> str:
 def _read_table(part: Part, source: TabularSource, findings: Findings, rows: int | None) -> Iterator[Recording]:
     roles = [*AXES, "subject", "segment", "time", *(["label"] if part.labelled else [])]
     clocks: dict[str, Clock] = defaultdict(Clock)
-    for table in pieces(Path(part.file), source, roles, rows):
+    for number, table in enumerate(pieces(Path(part.file), source, roles, rows)):
+        whole = rows is not None or (number == 0 and len(table) < tables.PIECE_ROWS)
         for subject, own in _by_subject(part, source, table):
             if subject in part.sealed:
                 findings.dropped.add(SEALED, len(own) / source.rate_hz)
@@ -271,7 +280,8 @@ def _read_table(part: Part, source: TabularSource, findings: Findings, rows: int
             findings.seconds.setdefault(part.renamed.get(subject, subject), 0.0)
             name = part.name if source.columns.subject is None else f"{part.name}/{subject}"
             where = f"{source.name}: {part.file}" + (f" ({subject})" if source.columns.subject else "")
-            if not _constant(own, source, name, findings):
+            telling = whole or len(own) >= DEAD_SECONDS * source.rate_hz
+            if not (telling and _constant(own, source, name, findings)):
                 for stretch in stretches(own, source.rate_hz, clocks[subject], findings, where):
                     yield Recording(
                         source=source.name,
@@ -282,6 +292,7 @@ def _read_table(part: Part, source: TabularSource, findings: Findings, rows: int
                         samples=_in_g(stretch.rows, source),
                         labels=stretch.rows["label"].to_numpy(dtype=object) if "label" in stretch.rows else None,
                         start_seconds=stretch.start_seconds,
+                        continued=stretch.continued,
                     )
         if rows is not None:
             return

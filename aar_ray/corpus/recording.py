@@ -33,6 +33,8 @@ class Recording:
     labels: NDArray[np.object_] | None = None
     """[T], a behaviour or None; None as a whole where the labels are not to be used."""
     start_seconds: float = 0.0
+    continued: bool = False
+    """Whether it goes on where the last one of its name ended: a file is read in pieces."""
 
     def piece(self, first: int, last: int) -> Recording:
         """Samples `first` to `last`, the latter excluded."""
@@ -41,6 +43,7 @@ class Recording:
             samples=self.samples[first:last],
             labels=None if self.labels is None else self.labels[first:last],
             start_seconds=self.start_seconds + first / self.rate_hz,
+            continued=self.continued and first == 0,
         )
 
 

@@ -52,7 +52,7 @@ from aar_ray.corpus.summary import Summary, Sums, sums_of
 from aar_ray.seeds import stream
 from aar_ray.store import Store, stage_key
 
-VERSION = 2
+VERSION = 3
 """Of the code that makes a corpus; raised whenever the same settings would give other windows."""
 BLOCK_BYTES = 16 * 2**20
 """Of windows on their way from a task to this process."""
@@ -303,7 +303,7 @@ def _stream(parts: tuple[Part, ...], seen: Mapping[str, tuple[int, int]], study:
 
     def read_(batch: Any) -> Iterator[Any]:
         for index in batch["part"]:
-            for found in _read(parts[index], seen):
+            for found in _read(parts[index], data, seen):
                 yield {"batch": np.array([pickle.dumps((int(index), found))], dtype=object)}
 
     def cut(batch: Any) -> Iterator[pa.Table]:
@@ -313,7 +313,7 @@ def _stream(parts: tuple[Part, ...], seen: Mapping[str, tuple[int, int]], study:
 
     def read_and_cut(batch: Any) -> Iterator[pa.Table]:
         for index in batch["part"]:
-            for found in _read(parts[index], seen):
+            for found in _read(parts[index], data, seen):
                 yield from _cut(int(index), parts[index], found, data, seed)
 
     items = [{"part": index} for index in range(len(parts))]
@@ -328,10 +328,10 @@ def _stream(parts: tuple[Part, ...], seen: Mapping[str, tuple[int, int]], study:
     return iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1))
 
 
-def _read(part: Part, seen: Mapping[str, tuple[int, int]]) -> Iterator[ReadBatch | str]:
+def _read(part: Part, data: Data, seen: Mapping[str, tuple[int, int]]) -> Iterator[ReadBatch | str]:
     """What a part holds, and why it cannot be read on."""
     try:
-        yield from read_batches(part)
+        yield from read_batches(part, data)
         if part.file and _seen(part.file) != seen[part.file]:
             yield f"{part.source.name}: {part.file}: the file was changed while it was read; start again"
     except (InputError, FileNotFoundError) as error:

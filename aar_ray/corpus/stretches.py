@@ -35,8 +35,10 @@ class Clock:
 
     origin: float | None = None
     """Seconds at which its recording begins."""
-    latest: float = -np.inf
     restarts: int = 0
+    latest: float = -np.inf
+    """Seconds of the last row, or its place where there are no time stamps; and its segment."""
+    segment: object = ""
 
 
 @dataclass
@@ -52,12 +54,14 @@ class Findings:
     """Holes in time between stretches, and clocks set back; nothing of them was there to be dropped."""
     sketches: dict[str, set[int]] = field(default_factory=dict)
     """By recording, what it is known again by."""
+    rates_hz: set[float] = field(default_factory=set)
+    """Of the recordings, as they are in their files."""
 
     def taken(self) -> Findings:
         """What was found so far; this one is empty then."""
         so_far = replace(self)
         self.dropped, self.gaps = Dropped(), Dropped()
-        self.constant_axes, self.seconds, self.sketches = {}, {}, {}
+        self.constant_axes, self.seconds, self.sketches, self.rates_hz = {}, {}, {}, set()
         return so_far
 
     def plain(self) -> dict[str, Any]:
@@ -79,10 +83,15 @@ class Stretch:
     start_seconds: float
     clock: int
     """How often the animal's clock had been set back before it."""
+    continued: bool
+    """Whether it goes on where the last stretch of the piece before ended."""
 
 
 def stretches(rows: pd.DataFrame, rate_hz: float, clock: Clock, findings: Findings, where: str) -> Iterator[Stretch]:
     """Divide one animal's rows of a piece of a file.
+
+    Where time rises, a stretch goes on from piece to piece. Rows out of order are put right within a piece; a piece
+    that begins before the end of the one before it is a clock set back.
 
     Args:
         rows: by role, indexed by their place in the file.
@@ -106,8 +115,10 @@ def _by_place(rows: pd.DataFrame, rate_hz: float, clock: Clock) -> Iterator[Stre
     if clock.origin is None:
         clock.origin = place[0] / rate_hz
     segments = _segments(rows)
+    goes_on = place[0] == clock.latest + 1 and _ends(rows)[0] == clock.segment
     for first, last in runs((segments[1:] != segments[:-1]) | (np.diff(place) != 1)):
-        yield Stretch(rows.iloc[first:last], place[first] / rate_hz - clock.origin, 0)
+        yield Stretch(rows.iloc[first:last], place[first] / rate_hz - clock.origin, 0, goes_on and first == 0)
+    clock.latest, clock.segment = place[-1], _ends(rows)[1]
 
 
 def _by_time(rows: pd.DataFrame, rate_hz: float, clock: Clock, findings: Findings, where: str) -> Iterator[Stretch]:
@@ -117,26 +128,39 @@ def _by_time(rows: pd.DataFrame, rate_hz: float, clock: Clock, findings: Finding
     rows, back = _in_order(rows, rate_hz)
     seconds, segments = rows["time"].to_numpy(), _segments(rows)
     within = (segments[1:] == segments[:-1]) & ~back
-    again = np.concatenate([[False], (np.diff(seconds) == 0) & within])
+    same = _ends(rows)[0] == clock.segment
+    again = np.concatenate([[same and seconds[0] == clock.latest], (np.diff(seconds) == 0) & within])
     if again.any():
         _check_rate(np.diff(seconds)[within], rate_hz, where)
-        rows, back = _without(rows, again, rate_hz, findings), back[~again[1:]]
+        rows, back = _without(rows, again, rate_hz, findings), back[~again[1:]][: len(rows) - 1 - again.sum()]
+        if rows.empty:
+            return
         seconds, segments = rows["time"].to_numpy(), _segments(rows)
         within = (segments[1:] == segments[:-1]) & ~back
     intervals = np.diff(seconds)
     _check_rate(intervals[within], rate_hz, where)
     gaps = within & (intervals > LARGEST_GAP / rate_hz)
     findings.gaps.add(GAPS, float(intervals[gaps].sum()), int(gaps.sum()))
-    # a piece that begins before the end of the last one
-    set_back = np.concatenate([[seconds[0] < clock.latest], back])
+    # between the last piece and this one
+    since = seconds[0] - clock.latest if same else np.nan
+    goes_on = since <= LARGEST_GAP / rate_hz
+    if np.isfinite(since) and not goes_on:
+        findings.gaps.add(GAPS, float(since))
+    set_back = np.concatenate([[since < 0], back])
     findings.gaps.add(CLOCK_SET_BACK, 0.0, int(set_back.sum()))
     restarts = clock.restarts + np.cumsum(set_back)
     for first, last in runs(~within | gaps):
         if clock.origin is None or restarts[first] > clock.restarts:
             own = seconds[restarts == restarts[first]]
             clock.origin, clock.restarts = float(own.min()), int(restarts[first])
-        yield Stretch(rows.iloc[first:last], float(seconds[first] - clock.origin), clock.restarts)
-    clock.latest = float(seconds[restarts == restarts[-1]].max())
+        start = float(seconds[first] - clock.origin)
+        yield Stretch(rows.iloc[first:last], start, clock.restarts, bool(since > 0) and goes_on and first == 0)
+    clock.latest, clock.segment = float(seconds[-1]), _ends(rows)[1]
+
+
+def _ends(rows: pd.DataFrame) -> tuple[object, object]:
+    """Segments of the first and the last row."""
+    return (rows["segment"].iat[0], rows["segment"].iat[-1]) if "segment" in rows else ("", "")
 
 
 def _segments(rows: pd.DataFrame) -> NDArray[np.intp]:

@@ -42,7 +42,7 @@ def cut_windows(recording: Recording, length: int, step: int, dropped: Dropped) 
     """
     samples, labels = recording.samples, recording.labels
     firsts = [np.empty(0, dtype=np.intp)]
-    for begin, end in _behaviour_runs(labels, len(samples)):
+    for begin, end in behaviour_runs(labels, len(samples)):
         if labels is not None and labels[begin] is None:
             dropped.add(NO_BEHAVIOUR, (end - begin) / recording.rate_hz)
         elif end - begin < length:
@@ -65,7 +65,8 @@ def cut_windows(recording: Recording, length: int, step: int, dropped: Dropped) 
     )
 
 
-def _behaviour_runs(labels: NDArray[np.object_] | None, count: int) -> list[tuple[int, int]]:
+def behaviour_runs(labels: NDArray[np.object_] | None, count: int) -> list[tuple[int, int]]:
+    """First and last (excluded) sample of each run of one behaviour: all `count` samples where labels are not used."""
     if not count:
         return []
     if labels is None:

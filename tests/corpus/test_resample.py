@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import resample_poly
 
-from aar_ray.corpus.recording import Recording
-from aar_ray.corpus.resample import at_rate, resample
+from aar_ray.corpus.resample import filter_for, nearest_old, resample, resampler
 
 
 def sine(rate_hz: float, frequency_hz: float, seconds: float = 40.0) -> np.ndarray:
@@ -55,6 +55,7 @@ def test_a_still_sensor_stays_still_up_to_its_ends(rate_hz: float) -> None:
     assert np.allclose(resample(still, rate_hz, 25.0), still[0], atol=1e-3)
 
 
+@settings(deadline=None)
 @given(st.integers(2, 400), st.sampled_from([5.0, 10.0, 10.54, 12.5, 31.25, 50.0, 100.0]))
 def test_length_covers_the_recording_to_half_an_old_sample(count: int, rate_hz: float) -> None:
     new = len(resample(np.zeros((count, 3)), rate_hz, 25.0))
@@ -70,11 +71,7 @@ def test_equal_rates_change_nothing() -> None:
 
 def test_labels_follow_their_moments() -> None:
     labels = np.array(["a"] * 200 + ["b"] * 200, dtype=object)
-    recording = Recording("s", "goat", "g", "r", 100.0, np.zeros((400, 3)), labels)
-    harmonised = at_rate(recording, 25.0)
-    assert harmonised.rate_hz == 25.0
-    assert harmonised.labels is not None
-    assert list(harmonised.labels) == ["a"] * 50 + ["b"] * 50
+    assert list(labels[nearest_old(0, 100, 100.0, 25.0, 400)]) == ["a"] * 50 + ["b"] * 50
 
 
 def test_up_is_exact_for_a_cubic() -> None:
@@ -88,9 +85,8 @@ def test_up_is_exact_for_a_cubic() -> None:
 def test_each_label_is_that_of_an_old_sample_nearest_in_time(rate_hz: float) -> None:
     count = 90
     labels = np.array(["a", None, "b"], dtype=object)[np.arange(count) // 7 % 3]
-    harmonised = at_rate(Recording("s", "goat", "g", "r", rate_hz, np.zeros((count, 3)), labels), 25.0)
-    assert harmonised.labels is not None
-    for new, label in enumerate(harmonised.labels):
+    news = len(resample(np.zeros((count, 3)), rate_hz, 25.0))
+    for new, label in enumerate(labels[nearest_old(0, news, rate_hz, 25.0, count)]):
         distances = np.abs(np.arange(count) / rate_hz - new / 25)
         assert label in labels[distances <= distances.min() + 1e-9]
 
@@ -98,3 +94,28 @@ def test_each_label_is_that_of_an_old_sample_nearest_in_time(rate_hz: float) -> 
 def test_rates_too_far_apart_are_refused() -> None:
     with pytest.raises(ValueError, match="factor of at most 1000, got 90000 to 25 Hz"):
         resample(np.zeros((100, 3)), 90000.0, 25.0)
+
+
+RATES = st.sampled_from([5.0, 10.54, 25.0, 31.25, 33.3, 50.0, 100.0, 800.0])
+
+
+@settings(deadline=None)
+@given(st.integers(2, 700), st.sampled_from([(31.25, 4, 5), (40.0, 5, 8), (50.0, 1, 2), (100.0, 1, 4), (800.0, 1, 32)]))
+def test_down_is_the_filter_of_scipy_with_reflected_ends(count: int, rates: tuple[float, int, int]) -> None:
+    rate_hz, up, down = rates
+    samples = np.random.default_rng(count).normal(1, 0.3, (count, 3))
+    expected = resample_poly(samples, up, down, 0, filter_for(rate_hz, 25.0), "antireflect")  # type: ignore[call-overload]
+    found = resample(samples, rate_hz, 25.0)
+    assert np.abs(found - expected[: len(found)]).max() < 1e-12
+
+
+@settings(deadline=None)
+@given(RATES, st.lists(st.integers(0, 300), min_size=1, max_size=5))
+def test_pieces_of_any_length_become_the_same_samples(rate_hz: float, lengths: list[int]) -> None:
+    samples = np.random.default_rng(0).normal(1, 0.3, (sum(lengths), 3))
+    stream, ends = resampler(rate_hz, 25.0), np.cumsum(lengths)
+    pieces = [stream.add(one, last=False) for one in np.split(samples, ends[:-1])]
+    pieces.append(stream.add(samples[:0], last=True))
+    expected = resample(samples, rate_hz, 25.0)
+    assert sum(map(len, pieces)) == len(expected)
+    assert np.allclose(np.concatenate(pieces), expected, rtol=0, atol=1e-12)
