@@ -1,6 +1,6 @@
 """How fast and in how little memory a corpus is built and read, beside the plain tools.
 
-    python benchmarks/corpus.py resample     # 100 Hz CSV to 25 Hz windows: Ray Data against a loop of pandas and scipy
+    python benchmarks/corpus.py resample     # 100 Hz files to 25 Hz windows, against a loop of pandas and scipy
     python benchmarks/corpus.py build        # 576,897 windows of SIMULATED raw recordings; --windows N for more
     python benchmarks/corpus.py read         # the corpus to one tensor against numpy.load, and an epoch over it
 
@@ -28,6 +28,9 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import numpy as np
 import pandas as pd
 import psutil
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
 import ray
 import torch
 from scipy.signal import resample_poly
@@ -42,6 +45,7 @@ from aar_ray.store import Store
 
 PAPER_WINDOWS = 576_897
 ROUNDS = 5
+HORSES = 8
 OBJECT_STORE = 300 * 2**20
 GOATS = {"name": "goats", "reader": "simulated", "species": "goat", "animals": 5, "minutes_per_animal": 1.0}
 
@@ -51,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["resample", "build", "read"])
     parser.add_argument("--windows", type=int, default=PAPER_WINDOWS, help="windows of the corpus (build, read)")
-    parser.add_argument("--minutes", type=float, default=40.0, help="length of each 100 Hz recording (resample)")
+    parser.add_argument("--minutes", type=float, default=240.0, help="length of each 100 Hz recording (resample)")
     parser.add_argument("--folder", help="where to build; a folder that is removed afterwards if not given")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="corpus-") as scratch, cluster():
@@ -139,18 +143,25 @@ def study_of(unlabelled: list[dict[str, Any]]) -> Study:
 
 
 def resample_benchmark(folder: Path, minutes: float) -> None:
-    """Four CSV files at 100 Hz to windows at 25 Hz, against a loop of pandas and scipy in one process."""
-    raw = folder / "raw"
-    raw.mkdir(parents=True)
-    horses = SimulatedSource(name="horse", reader="simulated", species="horse", animals=4, minutes_per_animal=minutes)
+    """Files of horses at 100 Hz to windows at 25 Hz, against a loop of pandas and scipy in one process."""
+    for kind in ("csv", "parquet"):
+        (folder / kind).mkdir(parents=True)
+    horses = SimulatedSource(
+        name="horse", reader="simulated", species="horse", animals=HORSES, minutes_per_animal=minutes
+    )
     for part in parts(horses, 0):
-        samples = np.concatenate([one.samples for one in read(part, Findings())])
-        table = pd.DataFrame(samples.round(5), columns=["x", "y", "z"])
-        table.insert(0, "time", np.arange(len(table)) / 100)
-        table.to_csv(raw / f"{part.name}.csv", index=False)
+        samples = np.concatenate([one.samples for one in read(part, Findings())]).round(5)
+        table = pa.table({"time": np.arange(len(samples)) / 100, **dict(zip("xyz", samples.T, strict=True))})
+        pa.csv.write_csv(table, folder / "csv" / f"{part.name}.csv", pa.csv.WriteOptions(quoting_style="none"))
+        pq.write_table(table, folder / "parquet" / f"{part.name}.parquet")
+    for kind in ("csv", "parquet"):
+        _resample_benchmark(folder / kind, kind, minutes)
+
+
+def _resample_benchmark(raw: Path, kind: str, minutes: float) -> None:
     source = {
         "name": "horses",
-        "reader": "csv",
+        "reader": kind,
         "path": str(raw),
         "species": "horse",
         "rate_hz": 100.0,
@@ -165,7 +176,7 @@ def resample_benchmark(folder: Path, minutes: float) -> None:
         looped[:] = [plain_loop(raw)]
 
     def ours() -> None:
-        with tempfile.TemporaryDirectory(dir=folder) as store:
+        with tempfile.TemporaryDirectory(dir=raw.parent) as store:
             built[:] = [build_corpus(study, Store(store))]
             windows[:] = [read_windows(window_files(built[0].folder))]
 
@@ -177,7 +188,8 @@ def resample_benchmark(folder: Path, minutes: float) -> None:
     assert difference <= 1e-5, difference
     ratio = statistics.median(a / b for a, b in zip(plain, rays, strict=True))
     print(
-        f"{len(first):,} windows from 4 CSV files of {minutes:g} minutes at 100 Hz; largest difference {difference:.1e}"
+        f"{len(first):,} windows from {HORSES} {kind} files of {minutes:g} minutes at 100 Hz; "
+        f"largest difference {difference:.1e}"
     )
     print(
         f"plain loop {statistics.median(plain):.2f} s, here {statistics.median(rays):.2f} s: {ratio:.2f} times as fast"
@@ -189,7 +201,7 @@ def plain_loop(raw: Path) -> np.ndarray:
     found = []
     taps = filter_for(100.0, 25.0)
     for file in sorted(raw.iterdir()):
-        table = pd.read_csv(file)
+        table = pd.read_csv(file) if file.suffix == ".csv" else pd.read_parquet(file)
         axes = [
             resample_poly(table[axis].to_numpy(), 1, 4, window=taps, padtype="antireflect") for axis in ("x", "y", "z")
         ]

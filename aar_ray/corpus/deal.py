@@ -19,8 +19,8 @@ ORDER_BITS = 62
 """Orders are drawn from 0 to 2^62 - 1."""
 FAN_OUT_BITS = 6
 """64 buckets at a time, each an open file."""
-DEALT_ROWS = 32768
-"""Rows in memory while dealing: 20 MB of windows."""
+DEALT_ROWS = 131072
+"""Rows in memory while dealing: 80 MB of windows."""
 MOST_ROWS = 131072
 """Rows of a bucket that is sorted in memory: 80 MB of windows."""
 
@@ -62,6 +62,12 @@ class Dealer:
         self._waiting.append(table)
         if sum(map(len, self._waiting)) >= DEALT_ROWS:
             self._deal()
+
+    def undealt(self) -> pa.Table | None:
+        """All rows in order, where they were too few to be dealt; there is nothing on disk then."""
+        if self._rows or not self._waiting:
+            return None
+        return sorted_by_order(pa.concat_tables(self._waiting))
 
     def close(self) -> Iterator[Bucket]:
         """The buckets with any rows, by their orders; none but the last has more rows than memory holds at once."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,15 @@ from aar_ray.corpus.tables import AXES, IN_G, SUFFIXES, content_hash, files_of, 
 CHECKED_ROWS = 4096
 """Rows of each file that are looked at before a study starts."""
 SKETCHED_SAMPLES = 2**17
-"""Of each stretch, so that sketches cost little."""
+SKETCHED_OF = 2**20
+"""Of so many samples of a stretch, so that sketches cost little."""
 LARGEST_USUAL = 5.0
 """g; a collar feels about 1 g most of the time, and 9.8 where m/s^2 were called g."""
 SEALED = "sealed animal"
 CONSTANT = "constant on all axes"
-DEAD_SECONDS = 600.0
-"""For which rows of a piece must not change to be a dead sensor's; a shorter file must not change at all."""
+TELLING_ROWS = 1024
+DEAD_ROWS = 2**14
+"""So many of a piece must not change to be a dead sensor's; a shorter file must not change at all."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ def read(part: Part, findings: Findings, rows: int | None = None) -> Iterator[Re
     else:
         found = _read_table(part, part.source, findings, rows)
     broken: dict[str, bool] = {}
+    since: dict[str, int] = {}
     for recording in found:
         findings.rates_hz.add(recording.rate_hz)
         # where the last piece ended without a value, this one goes on with nothing
@@ -146,9 +150,11 @@ def read(part: Part, findings: Findings, rows: int | None = None) -> Iterator[Re
             subject = part.renamed.get(piece.subject, piece.subject)
             seconds = len(piece.samples) / piece.rate_hz
             findings.seconds[subject] = findings.seconds.get(subject, 0.0) + seconds
-            if part.file:
+            since[piece.name] = since.get(piece.name, 0) % SKETCHED_OF if piece.continued else 0
+            if part.file and since[piece.name] < SKETCHED_SAMPLES:
                 known = findings.sketches.get(piece.name, set())
                 findings.sketches[piece.name] = smallest(known | sketch_of(piece.samples[:SKETCHED_SAMPLES]))
+            since[piece.name] += len(piece.samples)
             yield _behaviours_mapped(replace(piece, subject=subject), part.source.behaviours)
 
 
@@ -244,9 +250,10 @@ def fingerprint(found: tuple[Part, ...]) -> list[list[str]]:
         InputError: one recording is there twice.
     """
     hashes: dict[str, str] = {}
-    for part in found:
-        if part.file:
-            key = content_hash(Path(part.file), part.source.name)
+    files = [part for part in found if part.file]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        keys = threads.map(lambda part: content_hash(Path(part.file), part.source.name), files)
+        for part, key in zip(files, keys, strict=True):
             if key in hashes:
                 raise InputError(
                     f"{part.source.name}: a recording must be there once, got equal files {hashes[key]} and "
@@ -280,7 +287,7 @@ def _read_table(part: Part, source: TabularSource, findings: Findings, rows: int
             findings.seconds.setdefault(part.renamed.get(subject, subject), 0.0)
             name = part.name if source.columns.subject is None else f"{part.name}/{subject}"
             where = f"{source.name}: {part.file}" + (f" ({subject})" if source.columns.subject else "")
-            telling = whole or len(own) >= DEAD_SECONDS * source.rate_hz
+            telling = whole or len(own) >= DEAD_ROWS
             if not (telling and _constant(own, source, name, findings)):
                 for stretch in stretches(own, source.rate_hz, clocks[subject], findings, where):
                     yield Recording(
@@ -306,15 +313,22 @@ def _by_subject(part: Part, source: TabularSource, table: pd.DataFrame) -> Itera
 
 def _in_g(rows: pd.DataFrame, source: TabularSource) -> NDArray[np.float64]:
     factor = 1 / source.counts_per_g if source.counts_per_g else IN_G[source.unit]
-    samples: NDArray[np.float64] = rows[list(AXES)].to_numpy(dtype=np.float64)
-    return samples * factor
+    samples = np.empty((len(AXES), len(rows)))
+    for axis, values in zip(AXES, samples, strict=True):
+        np.multiply(rows[axis].to_numpy(), factor, out=values)
+    return samples.T
 
 
 def _constant(rows: pd.DataFrame, source: TabularSource, name: str, findings: Findings) -> bool:
     """Whether a sensor is dead; notes single axes that are."""
-    samples = rows[list(AXES)].to_numpy(dtype=np.float64)
-    finite = samples[np.isfinite(samples).all(axis=1)]
-    axes = [axis for axis, values in zip(AXES, finite.T, strict=True) if len(values) and np.ptp(values) == 0]
+    axes: list[str] = []
+    # most change within some rows, and the others need not be looked at
+    for some in (rows[:TELLING_ROWS], rows):
+        samples = some[list(AXES)].to_numpy(dtype=np.float64)
+        finite = samples[np.isfinite(samples).all(axis=1)]
+        axes = [axis for axis, values in zip(AXES, finite.T, strict=True) if len(values) and np.ptp(values) == 0]
+        if not axes and len(finite):
+            return False
     if len(axes) == len(AXES):
         findings.dropped.add(CONSTANT, len(samples) / source.rate_hz)
         return True

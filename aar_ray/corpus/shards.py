@@ -290,7 +290,13 @@ def _write(
                 say(f"{summary.windows:,} windows cut of {summary.ended} of {len(parts)} recordings")
         summary.check()
         say(f"shuffling {summary.windows:,} windows")
-        _sort(_groups(dealer.close()), study.data.window_samples, folder, about)
+        few = dealer.undealt()
+        if few is not None:
+            rows = few.drop_columns(["order"])
+            for number, first in enumerate(range(0, len(rows), GROUP_ROWS)):
+                write_windows(_file(folder, number), rows.slice(first, GROUP_ROWS), study.data.window_samples, about)
+        else:
+            _sort(_groups(dealer.close()), study.data.window_samples, folder, about)
     finally:
         dealer.abandon()
     shutil.rmtree(folder / DEALT)
@@ -375,6 +381,10 @@ def _table(part: Part, found: Harvest, order: NDArray[np.int64] | None, note: di
     return table.append_column("order", pa.array(order, pa.int64())).append_column("note", pa.array(texts, pa.string()))
 
 
+def _file(folder: Path, number: int) -> Path:
+    return folder / f"windows-{number:05}.parquet"
+
+
 def _groups(buckets: Iterator[Bucket]) -> Iterator[list[Bucket]]:
     """Buckets that make a file together."""
     waiting: list[Bucket] = []
@@ -394,7 +404,7 @@ def _sort(groups: Iterator[list[Bucket]], length: int, folder: Path, about: Mapp
         number, pickled = batch["number"][0], batch["group"][0]
         try:
             table = read_buckets(pickle.loads(pickled)).drop_columns(["order"])
-            write_windows(folder / f"windows-{number:05}.parquet", table, length, about)
+            write_windows(_file(folder, number), table, length, about)
         except OSError as error:
             return {"error": np.array([str(error)], dtype=object)}
         return {"error": np.array([""], dtype=object)}

@@ -123,9 +123,10 @@ def _by_place(rows: pd.DataFrame, rate_hz: float, clock: Clock) -> Iterator[Stre
 
 def _by_time(rows: pd.DataFrame, rate_hz: float, clock: Clock, findings: Findings, where: str) -> Iterator[Stretch]:
     # stamps that only rise, as most do, repeat nothing; to look for repeats costs more than to read the rows
-    if not (np.diff(rows["time"].to_numpy()) > 0).all():
+    rises = bool((np.diff(rows["time"].to_numpy()) > 0).all())
+    if not rises:
         rows = _without(rows, rows.duplicated(["time", *AXES]).to_numpy(), rate_hz, findings)
-    rows, back = _in_order(rows, rate_hz)
+    rows, back = _in_order(rows, rate_hz, rises=rises)
     seconds, segments = rows["time"].to_numpy(), _segments(rows)
     within = (segments[1:] == segments[:-1]) & ~back
     same = _ends(rows)[0] == clock.segment
@@ -178,15 +179,17 @@ def _without(rows: pd.DataFrame, out: NDArray[np.bool_], rate_hz: float, finding
     return rows[~out]
 
 
-def _in_order(rows: pd.DataFrame, rate_hz: float) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+def _in_order(rows: pd.DataFrame, rate_hz: float, *, rises: bool) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
     """Rows by segment and time, and [T - 1] where a clock was set back.
 
     A time stamp says where its row belongs, so rows in another order are sorted. Where that would put rows of two
     clocks between each other, the order of the file stays, and each step back begins a recording of its own.
     """
+    none = np.zeros(max(len(rows) - 1, 0), dtype=np.bool_)
+    if rises and "segment" not in rows:
+        return rows, none
     segments, seconds = _segments(rows), rows["time"].to_numpy()
     filed = np.argsort(segments, kind="stable")
-    none = np.zeros(max(len(rows) - 1, 0), dtype=np.bool_)
     back = (np.diff(seconds[filed]) < 0) & (np.diff(segments[filed]) == 0)
     if not back.any():
         return rows.iloc[filed], none
@@ -199,6 +202,9 @@ def _in_order(rows: pd.DataFrame, rate_hz: float) -> tuple[pd.DataFrame, NDArray
 
 def _check_rate(intervals: NDArray[np.float64], rate_hz: float, where: str) -> None:
     if not len(intervals):
+        return
+    # no median can be beyond the extremes, which take less time
+    if np.abs(np.array([intervals.min(), intervals.max()]) * rate_hz - 1).max() < RATE_TOLERANCE / 2:
         return
     median = float(np.median(intervals))
     found = 1 / median if median else np.inf

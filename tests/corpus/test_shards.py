@@ -242,6 +242,7 @@ def test_a_full_disk_leaves_nothing_and_the_next_try_is_whole(
 
     full.symlink_to(FULL)
     if stage == "while windows are dealt":
+        monkeypatch.setattr(deal, "DEALT_ROWS", 50)
         monkeypatch.setattr(deal.Dealer, "_path", lambda *_: full)
     else:
         monkeypatch.setattr(shards, "write_windows", write_to_full_disk)
