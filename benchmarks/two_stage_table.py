@@ -24,7 +24,7 @@ from rich.progress import track
 from aar_ray.config import Data, Protocol, Settings, SimulatedSource, settings_from
 from aar_ray.corpus.harvest import harvest
 from aar_ray.corpus.labelled import LabelledWindows, normalised, normalised_for
-from aar_ray.corpus.readers import parts
+from aar_ray.corpus.parts import parts
 from aar_ray.corpus.splits import Fold, make_folds
 from aar_ray.corpus.stretches import Findings
 from aar_ray.training.finetune import Job, finetune_bundle

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from aar_ray.config import Data, Protocol, Source, Study
-from aar_ray.corpus.readers import Part, behaviours_of, check_source, folded, parts, subjects_of
+from aar_ray.corpus.parts import Part, parts, subjects_of
+from aar_ray.corpus.readers import behaviours_of, check_source, folded
 from aar_ray.corpus.recording import InputError
 from aar_ray.corpus.sketch import same_recordings
 from aar_ray.corpus.splits import make_folds, sealed_subjects

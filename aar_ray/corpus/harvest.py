@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from aar_ray.config import Data
 from aar_ray.corpus.harmonise import harmonised
-from aar_ray.corpus.readers import Part, read
+from aar_ray.corpus.parts import Part
+from aar_ray.corpus.readers import read
 from aar_ray.corpus.recording import Dropped, Recording
 from aar_ray.corpus.stretches import Findings
 from aar_ray.corpus.windows import Cut, cut_windows

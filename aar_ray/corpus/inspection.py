@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aar_ray.config import Data, Study
 from aar_ray.corpus.checks import labelled_parts, unlabelled_parts
 from aar_ray.corpus.harvest import Harvest, read_batches, windows_of
-from aar_ray.corpus.readers import Part
+from aar_ray.corpus.parts import Part
 from aar_ray.corpus.recording import Dropped
 
 SHOWN = 3

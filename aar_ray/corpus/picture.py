@@ -12,7 +12,7 @@ from matplotlib.ticker import NullFormatter
 from rich.table import Table
 
 from aar_ray.corpus.inspection import SHOWN, Inspected
-from aar_ray.corpus.tables import AXES
+from aar_ray.corpus.recording import AXES
 
 COLOURS = ("tab:blue", "tab:orange", "tab:green")
 

@@ -16,8 +16,9 @@ from typing import Literal
 import numpy as np
 
 from aar_ray.config import Columns, PublishedSource, TabularSource
-from aar_ray.corpus.recording import InputError
-from aar_ray.corpus.tables import AXES, IN_G, IN_SECONDS, head_of, header_of
+from aar_ray.corpus.formats import header_of
+from aar_ray.corpus.recording import AXES, InputError
+from aar_ray.corpus.tables import IN_G, IN_SECONDS, head_of
 
 BEHAVIOURS = (
     *("standing", "lying", "ruminating", "grazing", "feeding", "drinking", "licking salt"),

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+AXES = ("x", "y", "z")
 NOT_FINITE = "value missing or not finite"
 
 

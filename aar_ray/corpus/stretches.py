@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from aar_ray.corpus.recording import Dropped, InputError, runs
-from aar_ray.corpus.tables import AXES
+from aar_ray.corpus.recording import AXES, Dropped, InputError, runs
 
 LARGEST_GAP = 1.5
 """Sample periods between two rows of one continuous recording."""

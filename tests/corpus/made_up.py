@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from aar_ray.config import TabularSource
-from aar_ray.corpus.readers import parts, read
+from aar_ray.corpus.parts import parts
+from aar_ray.corpus.readers import read
 from aar_ray.corpus.recording import Recording
 from aar_ray.corpus.stretches import Findings
 

@@ -12,9 +12,10 @@ import pytest
 from corpus.made_up import recordings, source, table
 
 from aar_ray.config import TabularSource
-from aar_ray.corpus import tables
+from aar_ray.corpus import formats, tables
 from aar_ray.corpus.checks import check_data
-from aar_ray.corpus.readers import check_source, parts, read
+from aar_ray.corpus.parts import parts
+from aar_ray.corpus.readers import check_source, read
 from aar_ray.corpus.recording import InputError
 from aar_ray.corpus.stretches import CLOCK_SET_BACK, GAPS, REPEATED, Findings
 
@@ -100,7 +101,7 @@ def test_a_file_that_vanishes_while_it_is_read_is_said(tmp_path: Path) -> None:
 
 def test_a_long_file_is_read_in_pieces_that_keep_its_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "PIECE_ROWS", 500)
-    monkeypatch.setattr(tables, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(formats, "BLOCK_BYTES", 1000)
     rows = table(1800)
     for name, how in (("goat.csv", {}), ("goat.parquet", {})):
         rows.to_parquet(tmp_path / name) if name.endswith("t") else written(rows, tmp_path / name, **how)
@@ -117,7 +118,7 @@ def test_a_cell_that_is_no_number_deep_in_a_long_file_is_found_and_nothing_befor
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tables, "PIECE_ROWS", 500)
-    monkeypatch.setattr(tables, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(formats, "BLOCK_BYTES", 1000)
     rows = table(1800).astype({"ay": object})
     rows.loc[1700, "ay"] = "oops"
     (part,) = parts(source(written(rows, tmp_path / "goat.csv")), 0)

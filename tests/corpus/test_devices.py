@@ -13,7 +13,8 @@ import pytest
 from aar_ray.config import DeviceSource
 from aar_ray.corpus import devices
 from aar_ray.corpus.devices import read_device
-from aar_ray.corpus.readers import check_source, parts, read, subjects_of
+from aar_ray.corpus.parts import parts, subjects_of
+from aar_ray.corpus.readers import check_source, read
 from aar_ray.corpus.recording import InputError
 from aar_ray.corpus.stretches import Findings
 

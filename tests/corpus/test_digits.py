@@ -11,7 +11,7 @@ from corpus.made_up import recordings, source, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aar_ray.corpus import digits, tables
+from aar_ray.corpus import digits, formats, tables
 from aar_ray.corpus.recording import InputError, NotPlain
 
 CELLS = st.one_of(
@@ -55,7 +55,7 @@ def test_long_files_of_numbers_are_read_by_it_and_a_broken_cell_is_still_named(
     path = tmp_path / "goat.csv"
     rows.to_csv(path, index=False)
     plain, _ = recordings(source(path), labelled=False)
-    monkeypatch.setattr(tables, "LONG_BYTES", 0)
+    monkeypatch.setattr(formats, "LONG_BYTES", 0)
     monkeypatch.setattr(tables, "PIECE_ROWS", 500)
     monkeypatch.setattr(digits, "BLOCK_BYTES", 1000)
     # the first piece comes from the compiled reader, the others from the next one

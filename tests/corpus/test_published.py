@@ -11,8 +11,9 @@ from corpus import made_up_sets
 from corpus.made_up_sets import published
 
 from aar_ray.config import PublishedSource
+from aar_ray.corpus.parts import parts, subjects_of
 from aar_ray.corpus.published import BEHAVIOURS, SETS
-from aar_ray.corpus.readers import behaviours_of, check_source, parts, read, subjects_of
+from aar_ray.corpus.readers import behaviours_of, check_source, read
 from aar_ray.corpus.recording import NOT_FINITE, InputError, Recording
 from aar_ray.corpus.stretches import CLOCK_SET_BACK, Findings
 from aar_ray.study_file.loader import load_study

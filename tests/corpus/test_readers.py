@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from corpus.made_up import recordings, source, table
 
-from aar_ray.corpus.readers import check_source, fingerprint, parts, subjects_of
+from aar_ray.corpus.parts import fingerprint, parts, subjects_of
+from aar_ray.corpus.readers import check_source
 from aar_ray.corpus.recording import NOT_FINITE, InputError
 from aar_ray.corpus.stretches import REPEATED
 

@@ -14,7 +14,7 @@ import pytest
 from aar_ray.config import Data, Protocol, TabularSource
 from aar_ray.corpus.checks import check_data
 from aar_ray.corpus.harvest import Harvest, harvest
-from aar_ray.corpus.readers import parts
+from aar_ray.corpus.parts import parts
 from aar_ray.corpus.stretches import Findings
 from benchmarks.real_cattle import COWS, SOURCES
 

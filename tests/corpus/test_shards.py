@@ -13,12 +13,12 @@ from corpus.made_up import source, table
 from small_study import SMALL, small_study
 
 from aar_ray.config import Study
-from aar_ray.corpus import deal, shards
+from aar_ray.corpus import deal, pipeline, shards
 from aar_ray.corpus.checks import check_data, unlabelled_parts
 from aar_ray.corpus.files import about_file, read_resident, window_files, write_windows
 from aar_ray.corpus.harvest import harvest
 from aar_ray.corpus.normalise import Scope, statistics_of
-from aar_ray.corpus.readers import parts
+from aar_ray.corpus.parts import parts
 from aar_ray.corpus.recording import InputError
 from aar_ray.corpus.shards import (
     Corpus,
@@ -175,11 +175,11 @@ def test_the_order_depends_on_neither_the_cluster_nor_the_number_of_buckets(
     expected = np.concatenate(
         [one.windows for part in unlabelled_parts(study) for one in harvest(part, study.data, Findings())]
     )
-    monkeypatch.setattr(shards, "_readers", lambda _: readers)
+    monkeypatch.setattr(pipeline, "_readers", lambda _: readers)
     # buckets that are dealt a second and a third time, and files of a few buckets each
     monkeypatch.setattr(deal, "DEALT_ROWS", 50)
     monkeypatch.setattr(deal, "MOST_ROWS", 3)
-    monkeypatch.setattr(shards, "GROUP_ROWS", 20)
+    monkeypatch.setattr(pipeline, "GROUP_ROWS", 20)
     corpus = build_corpus(study, Store(tmp_path / "store"))
     several = read_resident(corpus.folder)
     assert len(window_files(corpus.folder)) > 4
@@ -245,7 +245,7 @@ def test_a_full_disk_leaves_nothing_and_the_next_try_is_whole(
         monkeypatch.setattr(deal, "DEALT_ROWS", 50)
         monkeypatch.setattr(deal.Dealer, "_path", lambda *_: full)
     else:
-        monkeypatch.setattr(shards, "write_windows", write_to_full_disk)
+        monkeypatch.setattr(pipeline, "write_windows", write_to_full_disk)
     with pytest.raises(
         OSError, match=r"cannot be written to .*No space left on device.*; make room there or set anoth"
     ):

@@ -10,7 +10,7 @@ import pytest
 from aar_ray.config import Data, SimulatedSource
 from aar_ray.corpus.harvest import harvest
 from aar_ray.corpus.labelled import LabelledWindows
-from aar_ray.corpus.readers import parts
+from aar_ray.corpus.parts import parts
 from aar_ray.corpus.stretches import Findings
 from aar_ray.training.forest import forest_scores
 

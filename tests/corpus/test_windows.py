@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aar_ray.corpus.recording import Dropped, Recording
@@ -21,6 +21,7 @@ def recording(runs: list[tuple[str | None, int]]) -> Recording:
 RUNS = st.lists(st.tuples(st.sampled_from(["walk", "graze", None]), st.integers(1, 40)), min_size=1, max_size=6)
 
 
+@settings(deadline=None)
 @given(RUNS, st.integers(1, 11))
 def test_windows_lie_in_one_run_and_equal_their_slice(runs: list[tuple[str | None, int]], step: int) -> None:
     source = recording(runs)
@@ -34,6 +35,7 @@ def test_windows_lie_in_one_run_and_equal_their_slice(runs: list[tuple[str | Non
         assert np.array_equal(window, source.samples[first : first + LENGTH].T.astype(np.float32))
 
 
+@settings(deadline=None)
 @given(RUNS, st.integers(1, 11))
 def test_each_run_gives_as_many_windows_as_fit(runs: list[tuple[str | None, int]], step: int) -> None:
     merged: list[list[object]] = []

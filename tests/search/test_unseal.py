@@ -17,7 +17,8 @@ from aar_ray.config import Study, dotted
 from aar_ray.corpus.checks import labelled_parts
 from aar_ray.corpus.files import read_labelled, window_table, write_windows
 from aar_ray.corpus.harvest import harvest
-from aar_ray.corpus.readers import parts, read
+from aar_ray.corpus.parts import parts
+from aar_ray.corpus.readers import read
 from aar_ray.corpus.stretches import Findings
 from aar_ray.method.classifier import Classifier, Head
 from aar_ray.method.encoder import PatchTSTEncoder
