@@ -17,12 +17,10 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from aar_ray.config import TabularSource
-from aar_ray.corpus.recording import AXES, InputError, NotPlain
+from aar_ray.corpus.recording import AXES, InputError
 
 DELIMITERS = (";", "\t", "|", ",")
 BLOCK_BYTES = 2**23
-LONG_BYTES = 2**25
-"""Of a CSV file for which it pays to load the compiled reader: three hours at 100 Hz."""
 
 
 def header_of(path: Path, name: str, source: TabularSource | None = None) -> list[str]:
@@ -69,49 +67,25 @@ def broken_file_said(where: str, source: TabularSource | None) -> Iterator[None]
 def csv_pieces(
     path: Path, source: TabularSource, columns: dict[str, str], where: str, rows_at_once: int
 ) -> Iterator[pd.DataFrame]:
-    """A compiled pass reads long files of plain numbers, pyarrow most others; pandas says what is wrong and where."""
-    header = header_of(path, source.name, source)
-    _require(where, header, columns, source)
+    """pyarrow reads faster than pandas, and pandas says what is wrong with a file and where."""
+    _require(where, header_of(path, source.name, source), columns, source)
     text = {columns[role]: "str" for role in ("subject", "segment", "label") if role in columns}
     wanted = sorted(set(columns.values()))
     done = 0
-    for frames in (
-        _plain_csv_pieces(path, source, columns, header, rows_at_once),
-        _fast_csv_pieces(path, source, columns, rows_at_once),
-    ):
-        try:
-            for frame in _after(frames, done):
-                yield frame
-                done += len(frame)
-            return
-        except (NotPlain, pa.ArrowInvalid, pa.ArrowKeyError, OSError, UnicodeError) as error:
-            _refuse_long_rows(str(error), where)
+    try:
+        for frame in _fast_csv_pieces(path, source, columns, rows_at_once):
+            yield frame
+            done += len(frame)
+        return
+    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, UnicodeError) as error:
+        _refuse_long_rows(str(error), where)
+    read = 0
     slow = pd.read_csv(path, usecols=wanted, dtype=text, chunksize=rows_at_once, low_memory=False, **_written(source))
     with slow:
-        yield from _after(slow, done)
-
-
-def _after(frames: Iterable[pd.DataFrame], done: int) -> Iterator[pd.DataFrame]:
-    """The frames after the first `done` rows, which another reader gave in frames of the same lengths."""
-    read = 0
-    for frame in frames:
-        read += len(frame)
-        if read > done:
-            yield frame
-
-
-def _plain_csv_pieces(
-    path: Path, source: TabularSource, columns: dict[str, str], header: list[str], rows_at_once: int
-) -> Iterator[pd.DataFrame]:
-    text = [role for role in ("subject", "segment", "label") if role in columns]
-    ascii_ = len(source.delimiter.encode()) == len(source.decimal.encode()) == 1
-    if text or not ascii_ or path.suffix == ".gz" or path.stat().st_size < LONG_BYTES:
-        raise NotPlain(f"{path} holds text, or is too short for a compiled reader")
-    if source.encoding.lower() not in ("utf-8", "utf8", "ascii"):
-        raise NotPlain(f"{path} is in {source.encoding}")
-    from aar_ray.corpus.digits import plain_pieces
-
-    yield from plain_pieces(path, header, sorted(set(columns.values())), source.delimiter, source.decimal, rows_at_once)
+        for frame in slow:
+            read += len(frame)
+            if read > done:
+                yield frame
 
 
 def _refuse_long_rows(error: str, where: str) -> None:

@@ -17,10 +17,6 @@ class InputError(ValueError):
     """The user's data break a rule: the message names the file, the rule, what was found and the way out."""
 
 
-class NotPlain(Exception):
-    """A file holds something else than plain numbers, so that a general reader must read it."""
-
-
 @dataclass(frozen=True)
 class Recording:
     """Samples of one animal without a gap in time.
