@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import cosine_similarity
 from training.toy import tiny, windows
 
-from aar_ray.method.diagnostics import COLLAPSED_COSINE, COLLAPSED_RANK, collapse
+from aar_ray.method.collapse import COLLAPSED_COSINE, COLLAPSED_RANK, collapse
 from aar_ray.training.pretrain import _Trainer, pretrain
 from aar_ray.training.shard import Held
 
