@@ -72,7 +72,7 @@ class Spline:
         if not last:
             until = max(self._given, math.floor((seen - 1 - SPLINE_REACH) * ratio))
         moments = np.minimum(np.arange(self._given, until) / ratio - self._first, len(old) - 1)
-        made = old[:0] if not len(moments) else np.repeat(old, len(moments), axis=0)
+        made = old[: len(moments)]
         if len(moments) and len(old) > 1:
             made = np.asarray(CubicSpline(np.arange(len(old)), old)(moments), dtype=np.float64)
         unneeded = max(0, math.floor(until / ratio) - SPLINE_REACH - self._first)
