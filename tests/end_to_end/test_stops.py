@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from full_disk import files_of_at_most
+from full_disk import command_without_room_for
 from ray import tune
 from small_study import small_study
-from study_command import command, events_of
+from study_command import events_of
 
 from aar_ray.search import engine
 from aar_ray.search.failures import GivenUp
@@ -46,27 +45,15 @@ def test_three_equal_failures_in_a_row_stop_the_study(
 
 
 def test_a_disk_without_room_for_the_journal_ends_the_study_and_the_same_command_goes_on(
-    ray_cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ray_cluster: Any, tmp_path: Path
 ) -> None:
-    append = Journal.append
-
-    def without_room_for(kind: str, trial: int) -> Any:
-        def cut_off(self: Journal, event: str, **fields: Any) -> Event:
-            if event != kind or fields.get("trial") != trial:
-                return append(self, event, **fields)
-            with files_of_at_most(os.fstat(self._descriptor).st_size + 20):
-                return append(self, event, **fields)
-
-        return cut_off
-
     study = small_study(budget={"trials": 3}, store=str(tmp_path / "store"))
     journal = tmp_path / "results" / study.name / "journal.jsonl"
     held: list[Event] = []
     # one is written by the callback that hears of trials, the other by the searcher that begins them
     for kind, trial in (("fold_finished", 0), ("trial_started", 2)):
-        with monkeypatch.context() as patch:
-            patch.setattr(Journal, "append", without_room_for(kind, trial))
-            status, printed = command(study, tmp_path)
+        address = ray_cluster.get_runtime_context().gcs_address
+        status, printed = command_without_room_for(kind, trial, study, tmp_path, address)
         assert status == 1
         assert f"File too large; the same command goes on: '{journal}'" in printed.replace("\n", "")
         assert "Traceback" not in printed
