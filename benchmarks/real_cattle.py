@@ -216,9 +216,12 @@ def _served(study: Study, placement: Placement, store: Store, say: Callable[[str
     """Corpus, labelled windows, and worker groups that pre-train for as long as the block lasts."""
     say("building the corpus")
     prepared = prepare(study, placement, store, say)
-    stages = prepared.service(store)
     ended = threading.Event()
-    with tempfile.TemporaryDirectory(prefix="aar-") as scratch, ThreadPoolExecutor(1) as thread:
+    with (
+        tempfile.TemporaryDirectory(prefix="aar-") as scratch,
+        prepared.service(store) as stages,
+        ThreadPoolExecutor(1) as thread,
+    ):
         groups = prepared.groups(stages, scratch)
         thread.submit(groups.serve, ended.is_set, ended.is_set)
         groups.wait(say)

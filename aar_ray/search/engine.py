@@ -72,19 +72,22 @@ def run_study(
     study = settle_precision(study, placement, say)
     store = Store(study.store)
     emit = _Writer(journal, observe)
-    with tempfile.TemporaryDirectory(prefix="aar-") as scratch, _threads() as (threads, stopped):
-        say("building the corpus")
-        prepared = prepare(study, placement, store, say)
-        remember(store, journal.path)
-        emit("study_started", **_beginning(prepared))
-        for name, earlier in find_earlier(study, journal.path.parent.parent, journal.events).items():
-            emit("warm_started", **warm_started(study, name, earlier, prepared.labelled_corpus.key))
-        if retry_failed:
-            _retry_failed(journal, emit, say)
-        _keep_to_budget(study, store, say)
-        if prepared.probe is None:
-            say("no linear probe watches pre-training: fewer than two labelled animals are no fold's test animal")
-        stages = prepared.service(store, study.resources.store_gigabytes)
+    say("building the corpus")
+    prepared = prepare(study, placement, store, say)
+    remember(store, journal.path)
+    emit("study_started", **_beginning(prepared))
+    for name, earlier in find_earlier(study, journal.path.parent.parent, journal.events).items():
+        emit("warm_started", **warm_started(study, name, earlier, prepared.labelled_corpus.key))
+    if retry_failed:
+        _retry_failed(journal, emit, say)
+    _keep_to_budget(study, store, say)
+    if prepared.probe is None:
+        say("no linear probe watches pre-training: fewer than two labelled animals are no fold's test animal")
+    with (
+        tempfile.TemporaryDirectory(prefix="aar-") as scratch,
+        prepared.service(store, study.resources.store_gigabytes) as stages,
+        _threads() as (threads, stopped),
+    ):
         folds = prepared.tasks(stages)
         served, drained = None, threading.Event()
         if _trials_to_come(study, journal.events):

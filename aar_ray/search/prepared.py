@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,10 +42,18 @@ class Prepared:
         probed = {"labelled": self.labelled_corpus.key, "animals": animals} if animals else None
         return PretrainStage(self.corpus.key, self.placement.workers, probed)
 
-    def service(self, store: Store, gigabytes: float | None = None) -> Any:
-        """The actor of the stages: where its process dies it begins anew, and calls under way are repeated."""
+    @contextmanager
+    def service(self, store: Store, gigabytes: float | None = None) -> Iterator[Any]:
+        """The actor of the stages: where its process dies it begins anew, and calls under way are repeated.
+
+        It ends with the block: copies of its handle in Ray's objects would keep it for as long as its cluster is up.
+        """
         actor = on_this_node(ray.remote(Stages), max_restarts=-1, max_task_retries=-1)
-        return actor.remote(str(store.root), self.stage, gigabytes)
+        service = actor.remote(str(store.root), self.stage, gigabytes)
+        try:
+            yield service
+        finally:
+            ray.kill(service)
 
     def tasks(self, service: Any) -> Folds:
         """Fine-tuning on every fold."""

@@ -42,12 +42,14 @@ def rerun_trial(
         states = f"it is {known[number].state}" if number < len(known) else f"the study has {len(known)} trials"
         raise ValueError(f"--trial must be the number of a complete trial, got {number}: {states}")
     store = Store(study.store)
-    with tempfile.TemporaryDirectory(prefix="aar-") as scratch, ThreadPoolExecutor() as threads:
-        study = settle_precision(study, placement, say)
-        say("building the corpus")
-        prepared = prepare(study, placement, store)
-        own = Store(Path(scratch) / "store")
-        service = prepared.service(own)
+    study = settle_precision(study, placement, say)
+    say("building the corpus")
+    prepared = prepare(study, placement, store)
+    with (
+        tempfile.TemporaryDirectory(prefix="aar-") as scratch,
+        prepared.service(own := Store(Path(scratch) / "store")) as service,
+        ThreadPoolExecutor() as threads,
+    ):
         over: list[bool] = []
         served = threads.submit(prepared.groups(service, scratch).serve, lambda: bool(over), lambda: False)
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 from small_study import small_study
 from study_command import command
@@ -187,6 +188,8 @@ def test_nothing_is_left_on_the_cluster(finished: Outcome, ray_cluster: Any) -> 
 
     done, _ = ray_cluster.wait([all_of_it.remote()], timeout=60)
     assert done
+    services = [one for one in psutil.Process().children(recursive=True) if one.cmdline()[:1] == ["ray::Stages"]]
+    assert not psutil.wait_procs(services, timeout=60)[1]
 
 
 def test_the_same_command_again_does_no_stage_again(finished: Outcome, tmp_path: Path) -> None:
