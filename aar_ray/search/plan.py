@@ -126,6 +126,7 @@ def proposed(study: Study, events: Sequence[Event], folds: int) -> list[dict[str
         config = searcher.suggest("planned")
         if not isinstance(config, dict):
             break
+        searcher.on_trial_complete("planned")  # what it reports follows at once
         number, rung = config["trial"], config["rungs"][-1]
         trials[number] = config
         if rung == 0:

@@ -1,4 +1,4 @@
-"""Ray Tune's searcher and callback of a study: both speak to the journal, and keep nothing of their own."""
+"""Ray Tune's searcher and callback of a study: both speak to the journal; no decision rests on anything else."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ class JournalSearcher(Searcher):
         """Whether the study cannot go on."""
 
         self._closed = False
+        self._held: set[str] = set()
+        """Tune's names of the trials whose processes are at work."""
 
     def halt(self, reason: str) -> None:
         """Begin no trial any more, also none that an earlier run left; those that run come to their end."""
@@ -51,8 +53,9 @@ class JournalSearcher(Searcher):
         """Settings of the next trial; None while results are waited for; FINISHED at the end."""
         if self.halted:
             return Searcher.FINISHED
+        full = len(self._held) >= self._study.resources.trial_slots
         if self._again:
-            return trial_config(self._study, self._events, self._again.pop(0))
+            return None if full else self._begun(trial_id, self._again.pop(0))
         past = self._priced(history(self._events))
         if self._closed:
             self._leave_open_trials(past)
@@ -65,9 +68,13 @@ class JournalSearcher(Searcher):
             self._leave_open_trials(past)
             self.stopped_by = following.reason
             return Searcher.FINISHED
+        if full:
+            # one has ended, and Tune has not taken its process back yet: a trial that begins now would have it ask Ray
+            # for a process, leave that while it starts, and Ray 2.60 then keeps the trial slot for ever at times
+            return None
         if isinstance(following, Promotion):
             self._emit("trial_promoted", trial=following.trial, folds=following.folds)
-            return trial_config(self._study, self._events, following.trial)
+            return self._begun(trial_id, following.trial)
         number = len(past.trials)
         self._emit(
             "trial_started",
@@ -79,6 +86,10 @@ class JournalSearcher(Searcher):
             arm=following.arm,
             folds=following.folds,
         )
+        return self._begun(trial_id, number)
+
+    def _begun(self, trial_id: str, number: int) -> dict[str, Any]:
+        self._held.add(trial_id)
         return trial_config(self._study, self._events, number)
 
     def _priced(self, past: History) -> History:
@@ -102,7 +113,8 @@ class JournalSearcher(Searcher):
                 self._emit("trial_finished", trial=number, state="stopped", macro_f1=None, reason=reason)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: the journal knows."""
+        """Its process is free for another; how it ended the journal knows."""
+        self._held.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the state."""

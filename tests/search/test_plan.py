@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from small_study import small_comparison, small_study
 
 from aar_ray.config import settings_from
@@ -15,8 +16,9 @@ def encoders(trials: list[dict[str, object]]) -> int:
     return len({STAGE.key(settings_from(trial["settings"]), trial["seed"]) for trial in trials})  # type: ignore[arg-type]
 
 
-def test_a_plan_has_the_searchs_trials_its_confirmation_and_their_encoders() -> None:
-    study = small_study(budget={"trials": 6}, confirm={"best": 2, "seeds": 2})
+@pytest.mark.parametrize("slots", [1, 2])
+def test_a_plan_has_the_searchs_trials_its_confirmation_and_their_encoders(slots: int) -> None:
+    study = small_study(budget={"trials": 6}, confirm={"best": 2, "seeds": 2}, resources={"trial_slots": slots})
     trials = proposed(study, [], 3)
     assert [trial["trial"] for trial in trials] == list(range(10))
     # two trials share an encoder; equal scores confirm trials 0 and 1, whose encoder is one, on two fresh seeds

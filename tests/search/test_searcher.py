@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+import uuid
 from typing import Any
 
 import pytest
 from ray.tune.search import Searcher
-from small_study import small_study
+from small_study import small_comparison, small_study
 
 from aar_ray.config import Study, dotted
 from aar_ray.search.engine import as_begun
 from aar_ray.search.journal import Event
 from aar_ray.search.searcher import JournalSearcher, Recorder
+
+ARMS = {"trained": {"finetune.encoder": "trained"}, "frozen": {"finetune.encoder": "frozen"}}
 
 
 class Run:
@@ -21,6 +24,7 @@ class Run:
     def __init__(self, study: Study, events: list[Event] | None = None, deadline: float | None = None) -> None:
         self.events: list[Event] = [] if events is None else events
         self.drained = 0
+        self.names: dict[int, str] = {}
         self.searcher = JournalSearcher(study, self.events, self.emit, deadline)
         self.recorder = Recorder(self.searcher, self.events, self.emit, self._drain)
 
@@ -33,10 +37,20 @@ class Run:
         self.drained += 1
 
     def suggest(self) -> Any:
-        return self.searcher.suggest("an id that nothing depends on")
+        name = uuid.uuid4().hex  # nothing depends on it
+        config = self.searcher.suggest(name)
+        if isinstance(config, dict):
+            self.names[config["trial"]] = name
+        return config
 
     def report(self, event: str, trial: int, **fields: Any) -> None:
         self.recorder.on_trial_result(result={"journal": {"event": event, "trial": trial, **fields}})
+        if event in ("trial_paused", "trial_finished"):
+            self.free(trial)
+
+    def free(self, trial: int) -> None:
+        """Tune has the trial's process back."""
+        self.searcher.on_trial_complete(self.names.pop(trial))
 
     def finish(self, trial: int, macro_f1: float | None = 0.5) -> None:
         state = "failed" if macro_f1 is None else "complete"
@@ -102,6 +116,24 @@ def test_no_more_trials_are_out_than_there_are_slots(slots: int) -> None:
         assert run.suggest() is None
     run.finish(0)
     assert run.suggest()["trial"] == slots
+
+
+def test_a_slot_is_free_once_tune_has_the_process_back() -> None:
+    run = Run(study_of(slots=1))
+    run.suggest()
+    run.recorder.on_trial_result(
+        result={"journal": {"event": "trial_finished", "trial": 0, "state": "complete", "macro_f1": 0.5}}
+    )
+    assert run.suggest() is None
+    run.free(0)
+    assert run.suggest()["trial"] == 1
+
+
+def test_no_more_arms_are_out_than_there_are_slots() -> None:
+    run = Run(small_comparison(ARMS, seeds=2, resources={"trial_slots": 2}))
+    assert [run.suggest()["trial"], run.suggest()["trial"], run.suggest()] == [0, 1, None]
+    run.finish(1)
+    assert [run.suggest()["trial"], run.suggest()] == [2, None]
 
 
 def test_proposals_do_not_depend_on_which_trial_ends_first() -> None:
