@@ -85,8 +85,10 @@ class OneJob:
 def cluster_of(nodes: int, cpus: int = 1) -> Iterator[None]:
     """A cluster of nodes with so many processors each, all on this machine."""
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder:
+        os.environ["RAY_TMPDIR"] = folder  # where Cluster writes its address; else one that may not be there
         node = {"num_cpus": cpus, "object_store_memory": OBJECT_STORE}
-        cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False, "temp_dir": folder})
+        head = {**node, "include_dashboard": False, "temp_dir": f"{folder}/ray"}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
         for _ in range(nodes - 1):
             cluster.add_node(**node)
         cluster.wait_for_nodes()

@@ -27,13 +27,16 @@ ROOT = Path(__file__).parents[2]
 MARK = "AAR_TEST_RUN"
 
 ON_A_CLUSTER = """
+import os
 import sys
 from aar_ray.study import main
 from ray.cluster_utils import Cluster
 
 if __name__ == "__main__":
     file, results, temporary = sys.argv[1:]
-    head = {"num_cpus": 0, "resources": {"trial_slot": 4}, "include_dashboard": False, "temp_dir": temporary}
+    # where Cluster writes its address; else a folder that may not be there, and that all Rays of a machine share
+    os.environ["RAY_TMPDIR"] = temporary
+    head = {"num_cpus": 0, "resources": {"trial_slot": 4}, "include_dashboard": False, "temp_dir": temporary + "/ray"}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
         cluster.add_node(num_cpus=1)
