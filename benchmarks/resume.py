@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from plain_stages import ROOT, tiny_study
 from rich.console import Console
 from rich.table import Table
 
@@ -36,8 +37,6 @@ from aar_ray.config import Study
 from aar_ray.search.journal import Event, read_events
 from aar_ray.study_file.loader import save_study
 from aar_ray.training.pretrain import Checkpoint
-
-ROOT = Path(__file__).parents[1]
 
 KINDS = {"driver": "", "worker": "ray::RayTrainWorker", "service": "ray::Stages"}
 """What is killed, and how its process is named."""
@@ -51,37 +50,13 @@ MEASURED = ["seconds_pretrain", "seconds_finetune", "encoder_cached", "pareto"]
 
 def small_study(folder: Path) -> Study:
     """Eight trials on four encoders of a tiny network, and the best two once more."""
-    animals = {"reader": "simulated", "minutes_per_animal": 5.0}
-    return Study.model_validate(
-        {
-            "name": "resumed",
-            "seed": 3,
-            "data": {
-                "unlabelled": [{"name": "cows", "species": "cattle", "animals": 2, **animals}],
-                "labelled": {"name": "goats", "species": "goat", "animals": 5, **animals},
-            },
-            "protocol": {"split": "paper"},
-            "fixed": {
-                "patchtst.model_size": 16,
-                "patchtst.layers": 1,
-                "patchtst.heads": 2,
-                "patchtst.feedforward_size": 32,
-                "tfc.projector_hidden": 16,
-                "tfc.projector_size": 8,
-                "pretrain.epochs": 16,
-                "pretrain.batch_size": 64,
-                "finetune.epochs": 4,
-            },
-            "search": {
-                "tfc.margin": {"uniform": [0.05, 1.0]},
-                "finetune.learning_rate": {"log_uniform": [1e-4, 1e-2]},
-            },
-            "sampler": {"startup_trials": 3, "trials_per_encoder": 2},
-            "budget": {"trials": 8},
-            "confirm": {"best": 2, "seeds": 1},
-            "resources": {"trial_slots": 2, "cpus": 2},
-            "store": str(folder / "store"),
-        }
+    return tiny_study(
+        folder,
+        name="resumed",
+        sampler={"startup_trials": 3, "trials_per_encoder": 2},
+        budget={"trials": 8},
+        confirm={"best": 2, "seeds": 1},
+        fixed={"pretrain.epochs": 16},
     )
 
 
