@@ -36,7 +36,7 @@ from rich.table import Table
 from aar_ray.config import Study
 from aar_ray.search.journal import Event, read_events
 from aar_ray.study_file.loader import save_study
-from aar_ray.training.pretrain import Checkpoint
+from aar_ray.training.checkpoint import Checkpoint
 
 KINDS = {"driver": "", "worker": "ray::RayTrainWorker", "service": "ray::Stages"}
 """What is killed, and how its process is named."""

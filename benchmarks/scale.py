@@ -35,7 +35,7 @@ from aar_ray.corpus.shards import Corpus, build_corpus, read_corpus
 from aar_ray.search.groups import _run_group
 from aar_ray.search.placement import Placement
 from aar_ray.store import Store
-from aar_ray.training.pretrain import Checkpoint
+from aar_ray.training.checkpoint import Checkpoint
 from benchmarks.corpus import PAPER_WINDOWS, herds, study_of
 
 NODES = (1, 2, 4)

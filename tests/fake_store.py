@@ -15,7 +15,7 @@ from aar_ray.corpus.files import window_table, write_windows
 from aar_ray.method.encoder import PatchTSTEncoder
 from aar_ray.seeds import drawing_from, stream
 from aar_ray.store import MADE_FROM
-from aar_ray.training.pretrain import Checkpoint
+from aar_ray.training.checkpoint import Checkpoint
 
 WINDOWS = 30
 """Of each animal."""

@@ -77,8 +77,8 @@ class Kept:
             return None
         # takes seconds to import, which no command without an embedding should pay
         from aar_ray.config import settings_from
+        from aar_ray.training.checkpoint import Checkpoint
         from aar_ray.training.classify import embeddings
-        from aar_ray.training.pretrain import Checkpoint
 
         made_from = json.loads(about.read_text())
         animals = tuple(sorted({str(name) for name in labelled.subjects}))

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from aar_ray.config import Settings
-from aar_ray.search.garbage import collect
 from aar_ray.store import Store, stage_key
-from aar_ray.training import pretrain as pretraining
-from aar_ray.training.pretrain import Checkpoint, pretrain_settings
+from aar_ray.training import checkpoint
+from aar_ray.training.checkpoint import Checkpoint, pretrain_settings
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Of a full disk, a spent quota, and a limit on the size of files."""
@@ -49,7 +48,7 @@ class PretrainStage:
         # what no probe looks at does not depend on labels
         probed = self.probed if values["pretrain.probe_every"] else None
         made_from = {**self.__dict__, "probed": probed, "seed": seed, "settings": values}
-        return stage_key("pretrain", pretraining.VERSION, made_from)
+        return stage_key("pretrain", checkpoint.VERSION, made_from)
 
 
 class Artifacts:
@@ -143,7 +142,7 @@ class Artifacts:
         self._with_room(publish)
         self._kept += 1
         if self._gigabytes is not None and (stage == "pretrain" or self._kept % PUBLISHED_BETWEEN_LOOKS == 0):
-            collect(self.store, self._gigabytes)
+            self._collect(self._gigabytes)
 
     def _with_room(self, write: Callable[[], None]) -> None:
         """Write; on a full disk once more, after removing what no ranking needs."""
@@ -152,11 +151,17 @@ class Artifacts:
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
-            collect(self.store, 0)
+            self._collect(0)
             try:
                 write()
             except OSError as again:
                 raise DiskFull(f"{again.strerror}: the store {self.store.root} cannot be written") from again
+
+    def _collect(self, gigabytes: float) -> None:
+        # whoever holds a handle of the stages' actor imports this module, and needs no journal and no samplers
+        from aar_ray.search.garbage import collect
+
+        collect(self.store, gigabytes)
 
     def _running_file(self, key: str) -> Path:
         return self.store.root / "pretrain" / f".{key}.pt"

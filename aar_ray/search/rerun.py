@@ -20,7 +20,7 @@ from aar_ray.search.prepared import prepare
 from aar_ray.search.searcher import trial_config
 from aar_ray.search.trial import trial_events
 from aar_ray.store import Store
-from aar_ray.training.pretrain import Checkpoint
+from aar_ray.training.checkpoint import Checkpoint
 
 TIMES = ("seconds", "waiting_seconds")
 """Names of measured values, which no two runs share."""

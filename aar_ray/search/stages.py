@@ -13,16 +13,18 @@ import contextlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from aar_ray.config import settings_from
 from aar_ray.search.artifacts import NO_SPACE, Artifacts, DiskFull, PretrainStage
 from aar_ray.search.claims import Claims
 from aar_ray.search.failures import GivenUp
 from aar_ray.store import LOOK_UP_SECONDS, Lease, Store
-from aar_ray.training.pretrain import Checkpoint
+from aar_ray.training.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    # a handle of this actor has whoever holds it import this, every trial among them
+    from torch import Tensor
 
 ATTEMPTS = 3
 """Times that a pre-train is handed out without an epoch before the deaths of its group are taken to be its doing."""

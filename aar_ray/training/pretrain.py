@@ -8,11 +8,9 @@ checkpoint equals one that was never interrupted.
 from __future__ import annotations
 
 import copy
-import io
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from aar_ray.config import PRETRAIN_SECTIONS, Settings, dotted
+from aar_ray.config import Settings
 from aar_ray.corpus.labelled import LabelledWindows, normalised
 from aar_ray.method.diagnostics import alignment, effective_rank, off_diagonal_cosine, probe_macro_f1, uniformity
 from aar_ray.method.losses import Losses
@@ -30,12 +28,10 @@ from aar_ray.method.scale import Scale
 from aar_ray.method.tfc import TFCModel, Views, draw_views
 from aar_ray.seeds import drawing_from, torch_stream
 from aar_ray.training.applied import optimiser_settings, tfc_settings
+from aar_ray.training.checkpoint import Checkpoint, pretrain_settings
 from aar_ray.training.masks import Masks
 from aar_ray.training.precision import check_bfloat16
 from aar_ray.training.shard import Held, Shard
-
-VERSION = 4
-"""Part of every pre-train key: raise it when the same settings would give another encoder."""
 
 WATCHED_WINDOWS = 512
 """Windows on which each epoch's embedding is looked at."""
@@ -43,40 +39,6 @@ WATCHED_WINDOWS = 512
 
 class Diverged(ArithmeticError):
     """The loss is not finite any more; settings are at fault, a retry would do the same."""
-
-
-@dataclass
-class Checkpoint:
-    """A pre-train after some epochs: enough to go on, and to read its encoder from."""
-
-    epoch: int
-    model: dict[str, Tensor]
-    optimiser: dict[str, Any]
-    history: list[dict[str, float]] = field(default_factory=list)
-    """One record an epoch: losses, diagnostics, learning rate, seconds, those of waiting for data among them; in some
-    the probe's macro-F1."""
-    applied: dict[str, Any] = field(default_factory=dict)
-    """Settings by dotted name, as the model, its optimiser and the loop had them."""
-
-    def to_bytes(self) -> bytes:
-        """For a file or another process."""
-        buffer = io.BytesIO()
-        torch.save(self.__dict__, buffer)
-        return buffer.getvalue()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Checkpoint:
-        return cls(**torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
-
-    def encoder(self) -> dict[str, Tensor]:
-        """Weights of E_T, which is all that fine-tuning takes over."""
-        prefix = "time_encoder."
-        return {name.removeprefix(prefix): value for name, value in self.model.items() if name.startswith(prefix)}
-
-
-def pretrain_settings(settings: Settings) -> dict[str, Any]:
-    """What the pre-trained encoder depends on, by dotted name."""
-    return {name: value for name, value in dotted(settings).items() if name.split(".")[0] in PRETRAIN_SECTIONS}
 
 
 def build_model(settings: Settings, axes: int, window_length: int, *, seed: int) -> TFCModel:

@@ -23,7 +23,8 @@ from aar_ray.corpus.files import Resident, read_resident
 from aar_ray.corpus.normalise import Scope
 from aar_ray.corpus.shards import mapped_windows, resident_windows
 from aar_ray.method.scale import Scale
-from aar_ray.training.pretrain import Checkpoint, Diverged, pretrain
+from aar_ray.training.checkpoint import Checkpoint
+from aar_ray.training.pretrain import Diverged, pretrain
 from aar_ray.training.shard import Held, Place, Shard, Streamed, place_of
 
 BATCH = 8192

@@ -21,7 +21,7 @@ from aar_ray.search.artifacts import PretrainStage
 from aar_ray.search.groups import REPLACEMENTS, Groups
 from aar_ray.search.placement import Placement
 from aar_ray.search.stages import Stages
-from aar_ray.training.pretrain import Checkpoint
+from aar_ray.training.checkpoint import Checkpoint
 
 PLACEMENT = Placement(
     groups=1, workers=1, worker_cpus=1, worker_gpus=0, fold_cpus=1, fold_gpus=0, trial_slots=1, fold_tasks=1

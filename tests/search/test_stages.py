@@ -20,7 +20,7 @@ from aar_ray.search.artifacts import PretrainStage
 from aar_ray.search.failures import GivenUp
 from aar_ray.search.stages import ATTEMPTS, Stages
 from aar_ray.store import Store
-from aar_ray.training.pretrain import Checkpoint
+from aar_ray.training.checkpoint import Checkpoint
 
 STAGE = PretrainStage(corpus="c" * 20, workers=1)
 

@@ -13,7 +13,7 @@ from aar_ray.config import Settings, dotted, settings_from
 from aar_ray.search.stages import PretrainStage, Stages
 from aar_ray.search.trial import _pretrained
 from aar_ray.training.arrived import NotApplied
-from aar_ray.training.pretrain import Checkpoint, pretrain_settings
+from aar_ray.training.checkpoint import Checkpoint, pretrain_settings
 
 STAGE = PretrainStage(corpus="c" * 20, workers=1)
 WANTED = {**dotted(Settings()), "pretrain.epochs": 3, "tfc.margin": 0.3}
@@ -63,6 +63,8 @@ def test_a_collapse_is_said_once_at_its_first_epoch(ray_cluster: Any, tmp_path: 
 
 
 def test_the_process_of_a_trial_imports_nothing_that_only_tasks_need() -> None:
-    program = "import sys, aar_ray.search.trial; print(*{'torch', 'scipy', 'sklearn', 'optuna'} & sys.modules.keys())"
+    # the module of the stages too: a handle of their actor brings it
+    slow = {"torch", "scipy", "sklearn", "optuna"}
+    program = f"import sys, aar_ray.search.trial, aar_ray.search.stages; print(*{slow} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == []

@@ -11,7 +11,8 @@ from training.toy import tiny, windows
 from aar_ray.config import TFC, Settings, dotted
 from aar_ray.training import pretrain as pretraining
 from aar_ray.training.arrived import NotApplied, check_applied
-from aar_ray.training.pretrain import build_model, pretrain, pretrain_settings
+from aar_ray.training.checkpoint import pretrain_settings
+from aar_ray.training.pretrain import build_model, pretrain
 
 
 @pytest.mark.parametrize("name", [None, *CHANGED])

@@ -18,7 +18,8 @@ from aar_ray.method.scale import Scale
 from aar_ray.method.tfc import Views, draw_views
 from aar_ray.seeds import torch_stream
 from aar_ray.training import pretrain as pretraining
-from aar_ray.training.pretrain import Checkpoint, Diverged, build_model, pretrain, pretrain_settings
+from aar_ray.training.checkpoint import Checkpoint, pretrain_settings
+from aar_ray.training.pretrain import Diverged, build_model, pretrain
 
 
 def assert_same(one: Checkpoint, other: Checkpoint) -> None:

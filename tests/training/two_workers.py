@@ -13,7 +13,8 @@ from training.toy import AXES, LENGTH, tiny, windows
 
 from aar_ray.method.losses import Losses
 from aar_ray.method.tfc import TFCModel, Views, draw_views
-from aar_ray.training.pretrain import Checkpoint, _gather_rows, build_model, pretrain
+from aar_ray.training.checkpoint import Checkpoint
+from aar_ray.training.pretrain import _gather_rows, build_model, pretrain
 
 WORKERS = 2
 HALF = 7

@@ -1,0 +1,54 @@
+"""What pre-training leaves, and what it depends on: read also where there is no torch until weights are needed."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aar_ray.config import PRETRAIN_SECTIONS, Settings, dotted
+
+if TYPE_CHECKING:
+    # whoever holds a handle of the stages' actor imports this, every trial among them
+    from torch import Tensor
+
+VERSION = 4
+"""Part of every pre-train key: raise it when the same settings would give another encoder."""
+
+
+@dataclass
+class Checkpoint:
+    """A pre-train after some epochs: enough to go on, and to read its encoder from."""
+
+    epoch: int
+    model: dict[str, Tensor]
+    optimiser: dict[str, Any]
+    history: list[dict[str, float]] = field(default_factory=list)
+    """One record an epoch: losses, diagnostics, learning rate, seconds, those of waiting for data among them; in some
+    the probe's macro-F1."""
+    applied: dict[str, Any] = field(default_factory=dict)
+    """Settings by dotted name, as the model, its optimiser and the loop had them."""
+
+    def to_bytes(self) -> bytes:
+        """For a file or another process."""
+        import torch
+
+        buffer = io.BytesIO()
+        torch.save(self.__dict__, buffer)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Checkpoint:
+        import torch
+
+        return cls(**torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
+
+    def encoder(self) -> dict[str, Tensor]:
+        """Weights of E_T, which is all that fine-tuning takes over."""
+        prefix = "time_encoder."
+        return {name.removeprefix(prefix): value for name, value in self.model.items() if name.startswith(prefix)}
+
+
+def pretrain_settings(settings: Settings) -> dict[str, Any]:
+    """What the pre-trained encoder depends on, by dotted name."""
+    return {name: value for name, value in dotted(settings).items() if name.split(".")[0] in PRETRAIN_SECTIONS}
