@@ -37,7 +37,7 @@ from aar_ray.config import Settings, Study, dotted, settings_from
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.corpus.splits import Fold
 from aar_ray.method.scores import confusion_matrix, macro_f1
-from aar_ray.method.smoothing import smoothed
+from aar_ray.method.neighbours import neighbour_mean
 from aar_ray.search.cluster import cluster
 from aar_ray.search.evidence import Scored, interval, seed_spread
 from aar_ray.search.folds import Folds
@@ -334,7 +334,7 @@ class Bench:
     def _score(self, probabilities: NDArray[np.float32], cows: Sequence[str], seconds: float) -> float:
         """Macro-F1 on some cows."""
         own = self.served.prepared.labelled.of(cows)
-        predicted = smoothed(probabilities, own.recordings, own.starts, seconds=seconds).argmax(axis=1)
+        predicted = neighbour_mean(probabilities, own.recordings, own.starts, seconds=seconds).argmax(axis=1)
         return macro_f1(confusion_matrix(own.labels, predicted, len(own.classes)))
 
 

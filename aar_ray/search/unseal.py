@@ -23,7 +23,7 @@ from aar_ray.corpus.recording import InputError
 from aar_ray.corpus.splits import Fold
 from aar_ray.corpus.stretches import Findings
 from aar_ray.method.scores import confusion_matrix, scores
-from aar_ray.method.smoothing import smoothed
+from aar_ray.method.neighbours import neighbour_mean
 from aar_ray.search.evidence import report_winner
 from aar_ray.search.journal import Event
 from aar_ray.search.provenance import commit_of_code
@@ -240,5 +240,5 @@ def _confusions(
         _, test = normalised_for(everything, tested, settings.normalise.scope)
         weights = safetensors.torch.load_file(folder / "model.safetensors")
         found, seconds = probabilities(weights, settings, test.windows), settings.finetune.smoothing_seconds
-        predicted = smoothed(found, test.recordings, test.starts, seconds=seconds).argmax(axis=1)
+        predicted = neighbour_mean(found, test.recordings, test.starts, seconds=seconds).argmax(axis=1)
         yield animal, confusion_matrix(test.labels, predicted, len(everything.classes))

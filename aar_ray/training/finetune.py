@@ -26,7 +26,7 @@ from aar_ray.method.classifier import Classifier, Head
 from aar_ray.method.encoder import PatchTSTEncoder
 from aar_ray.method.scale import Scale
 from aar_ray.method.scores import accuracy, confusion_matrix, macro_f1, scores
-from aar_ray.method.smoothing import smoothed
+from aar_ray.method.neighbours import neighbour_mean
 from aar_ray.seeds import drawing_from
 from aar_ray.training.applied import finetune_settings
 from aar_ray.training.bundle import EVALUATION_BATCH, Bundle, Member, Turn
@@ -308,7 +308,7 @@ class _Fit:
         if not self.smoothing_seconds:
             return found
         validation = self.job.validation
-        return smoothed(found, validation.recordings, validation.starts, seconds=self.smoothing_seconds)
+        return neighbour_mean(found, validation.recordings, validation.starts, seconds=self.smoothing_seconds)
 
     def goes_on(self) -> bool:
         """Whether another epoch is due."""

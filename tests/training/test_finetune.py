@@ -20,7 +20,7 @@ from aar_ray.method.class_weights import class_weights
 from aar_ray.method.classifier import Classifier, Head
 from aar_ray.method.encoder import PatchTSTEncoder
 from aar_ray.method.scores import confusion_matrix
-from aar_ray.method.smoothing import smoothed
+from aar_ray.method.neighbours import neighbour_mean
 from aar_ray.seeds import drawing_from, torch_stream
 from aar_ray.training import bundle
 from aar_ray.training import finetune as finetuning
@@ -262,7 +262,7 @@ def test_smoothed_probabilities_are_scored_and_change_nothing_that_is_trained() 
     plain = finetune(TRAIN, VALIDATION, tiny(finetune__selection="last"), seed=1)
     settings = tiny(finetune__selection="last", finetune__smoothing_seconds=4.0)
     tuned = finetune(TRAIN, VALIDATION, settings, seed=1)
-    expected = smoothed(plain.probabilities, VALIDATION.recordings, VALIDATION.starts, seconds=4.0)
+    expected = neighbour_mean(plain.probabilities, VALIDATION.recordings, VALIDATION.starts, seconds=4.0)
     np.testing.assert_allclose(tuned.probabilities, expected, rtol=1e-6)
     assert np.abs(tuned.probabilities - plain.probabilities).max() > 0.01
     predicted = expected.argmax(axis=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aar_ray.method.smoothing import smoothed
+from aar_ray.method.neighbours import neighbour_mean
 
 
 def draw() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -19,7 +19,7 @@ def draw() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("seconds", [2.0, 4.0, 9.0])
 def test_it_is_the_mean_over_the_windows_that_start_close_by_in_the_same_recording(seconds: float) -> None:
     probabilities, recordings, starts = draw()
-    found = smoothed(probabilities, recordings, starts, seconds=seconds)
+    found = neighbour_mean(probabilities, recordings, starts, seconds=seconds)
     for row in range(41):
         near = [
             other
@@ -33,19 +33,19 @@ def test_it_is_the_mean_over_the_windows_that_start_close_by_in_the_same_recordi
 
 def test_neither_the_order_nor_another_recording_has_a_part() -> None:
     probabilities, recordings, starts = draw()
-    found = smoothed(probabilities, recordings, starts, seconds=6.0)
+    found = neighbour_mean(probabilities, recordings, starts, seconds=6.0)
     order = np.random.default_rng(2).permutation(41)
-    again = smoothed(probabilities[order], recordings[order], starts[order], seconds=6.0)
+    again = neighbour_mean(probabilities[order], recordings[order], starts[order], seconds=6.0)
     np.testing.assert_allclose(again, found[order], rtol=1e-5)
     own = recordings == "north"
-    alone = smoothed(probabilities[own], recordings[own], starts[own], seconds=6.0)
+    alone = neighbour_mean(probabilities[own], recordings[own], starts[own], seconds=6.0)
     np.testing.assert_allclose(alone, found[own], rtol=1e-5)
 
 
 def test_no_seconds_leave_them_and_many_give_the_mean_of_the_recording() -> None:
     probabilities, recordings, starts = draw()
-    np.testing.assert_array_equal(smoothed(probabilities, recordings, starts, seconds=0.0), probabilities)
-    found = smoothed(probabilities, recordings, starts, seconds=1e6)
+    np.testing.assert_array_equal(neighbour_mean(probabilities, recordings, starts, seconds=0.0), probabilities)
+    found = neighbour_mean(probabilities, recordings, starts, seconds=1e6)
     for name in ("north", "south"):
         mean = probabilities[recordings == name].mean(axis=0)
         np.testing.assert_allclose(found[recordings == name], np.tile(mean, (sum(recordings == name), 1)), rtol=1e-5)
