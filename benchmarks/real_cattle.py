@@ -36,8 +36,8 @@ from rich.table import Table
 from aar_ray.config import Settings, Study, dotted, settings_from
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.corpus.splits import Fold
-from aar_ray.method.scores import confusion_matrix, macro_f1
 from aar_ray.method.neighbours import neighbour_mean
+from aar_ray.method.scores import confusion_matrix, macro_f1
 from aar_ray.search.cluster import cluster
 from aar_ray.search.evidence import Scored, interval, seed_spread
 from aar_ray.search.folds import Folds

@@ -199,6 +199,9 @@ class Finetune(Part):
     smoothing_seconds: float = Field(default=0.0, ge=0)
     """Before a class is named, probabilities are averaged over the windows of the recording that start at most so long
     before or after; 0 leaves them (not in the paper)."""
+    context_seconds: float = Field(default=0.0, ge=0)
+    """The head, and the random forest beside it, also read the simple features of the windows of the recording that
+    start at most so long before or after, averaged; 0 leaves a window alone (not in the paper)."""
     class_weights: Literal["effective_number", "inverse_frequency", "none"] = "effective_number"
     """Class-balanced cross-entropy after Cui et al. 2019, simple inverse frequency, or unweighted."""
     class_balance_beta: float = Field(default=0.999, ge=0, lt=1)

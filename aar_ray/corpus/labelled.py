@@ -32,9 +32,16 @@ class LabelledWindows:
     """[n, 3] each: by what `normalised` scored each window; None while the windows are in g."""
     scope: Scope | None = None
     """Of that z-score."""
+    context: NDArray[np.float64] | None = None
+    """[n, features] of what is around each window; None where nothing asks for it."""
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def context_size(self) -> int:
+        """Features of a window's context; 0 where there is none."""
+        return 0 if self.context is None else self.context.shape[1]
 
     def of(self, subjects: Collection[str]) -> LabelledWindows:
         """The windows of these animals, in the order they have here; the classes stay as they are."""
@@ -50,6 +57,7 @@ class LabelledWindows:
             recordings=self.recordings[chosen],
             starts=self.starts[chosen],
             statistics=self.statistics and Statistics(self.statistics.mean[chosen], self.statistics.deviation[chosen]),
+            context=None if self.context is None else self.context[chosen],
         )
 
 

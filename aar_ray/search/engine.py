@@ -97,7 +97,7 @@ def run_study(
             groups.wait(say)
         # these need no encoder and fill the processors while the first one is made
         baselines = {
-            "random forest": threads.submit(lambda: list(folds.forest(study.seed, stopped))),
+            "random forest": threads.submit(_forest, folds, study.reference(), study.seed, stopped),
             "scratch, trial 0": threads.submit(_scratch, folds, study.reference(), [study.seed], stopped),
         }
         say("searching")
@@ -107,8 +107,11 @@ def run_study(
                 return False
             _drain(stages, drained)
             say("training the baselines")
-            if study.search and (best := _winner(study, journal.events)):
-                baselines["scratch, winner"] = threads.submit(_scratch, folds, *best, stopped)
+            if best := _winner(study, journal.events):
+                if study.search:
+                    baselines["scratch, winner"] = threads.submit(_scratch, folds, *best, stopped)
+                if best[0].finetune.context_seconds != study.reference().finetune.context_seconds:
+                    baselines["random forest, winner"] = threads.submit(_forest, folds, best[0], study.seed, stopped)
             _record_baselines(baselines, emit)
         except GivenUp as error:
             reason = reason_of(error)
@@ -281,6 +284,11 @@ def _scratch(folds: Folds, settings: Settings, seeds: Sequence[int], stopped: St
     """Folds of the same model from random weights with the same seeds; there is no encoder worth freezing then."""
     trained = settings_from({**dotted(settings), **SCRATCH})
     return [fold for seed in seeds for fold in folds.finetuned(trained, None, seed, stopped)]
+
+
+def _forest(folds: Folds, settings: Settings, seed: int, stopped: Stopped) -> list[dict[str, Any]]:
+    """Folds of the random forest, which sees as much around a window as a network of these settings does."""
+    return list(folds.forest(seed, settings.finetune.context_seconds, stopped))
 
 
 def _winner(study: Study, events: Sequence[Event]) -> tuple[Settings, list[int]] | None:

@@ -19,6 +19,7 @@ from aar_ray.method.scores import pooled
 from aar_ray.search.placement import Placement
 from aar_ray.store import stage_key
 from aar_ray.training import forest
+from aar_ray.training.features import in_context
 
 if TYPE_CHECKING:
     # trials hand out and gather, in processes without torch; only tasks import it
@@ -78,10 +79,15 @@ class Folds:
             "finetune", self.finetune_version, made_from, stopped, most, _finetune_folds, settings, encoder
         )
 
-    def forest(self, seed: int, stopped: Stopped = lambda: False) -> Iterator[dict[str, Any]]:
-        """The random forest on every fold."""
+    def forest(
+        self, seed: int, context_seconds: float = 0.0, stopped: Stopped = lambda: False
+    ) -> Iterator[dict[str, Any]]:
+        """The random forest on every fold, on windows with the context that a network of these settings has."""
+        made_from = self._made_from(seed)
+        if context_seconds:
+            made_from["context_seconds"] = context_seconds
         most = len(self.folds)
-        yield from self._each("random forest", forest.VERSION, self._made_from(seed), stopped, most, _forest_folds)
+        yield from self._each("random forest", forest.VERSION, made_from, stopped, most, _forest_folds, context_seconds)
 
     def _made_from(self, seed: int) -> dict[str, Any]:
         return {"labelled": self.labelled_key, "seed": seed}
@@ -258,13 +264,15 @@ def _finetune_folds(
 
 @ray.remote(max_retries=0)
 def _forest_folds(
-    labelled: LabelledWindows, folds: Sequence[Fold], seed: int, placement: Placement
+    labelled: LabelledWindows, folds: Sequence[Fold], seed: int, placement: Placement, context_seconds: float
 ) -> list[dict[str, Any]]:
     outcomes = []
     for fold in folds:
         started = time.perf_counter()
-        result = forest.forest_scores(
-            labelled.of(fold.train), labelled.of(fold.validation), seed=seed, jobs=max(1, int(placement.fold_cpus))
+        train, validation = (
+            in_context(labelled.of(side), context_seconds=context_seconds) for side in (fold.train, fold.validation)
         )
+        result = forest.forest_scores(train, validation, seed=seed, jobs=max(1, int(placement.fold_cpus)))
+        result["applied"] = {"finetune.context_seconds": context_seconds}
         outcomes.append({"result": {**result, "seconds": time.perf_counter() - started}})
     return outcomes

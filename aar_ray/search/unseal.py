@@ -1,7 +1,7 @@
 """The sealed test: once, after the end of a study, its models are scored on animals that no part of it has seen.
 
 Runs without Ray: the sealed recordings are read here, and the models that the study kept are put to work on them; only
-the random forest, of which no study keeps a model, is trained again on each fold's training animals.
+a random forest, of which no study keeps a model, is trained again on each fold's training animals.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from aar_ray.corpus.labelled import LabelledWindows, normalised_for
 from aar_ray.corpus.recording import InputError
 from aar_ray.corpus.splits import Fold
 from aar_ray.corpus.stretches import Findings
-from aar_ray.method.scores import confusion_matrix, scores
 from aar_ray.method.neighbours import neighbour_mean
+from aar_ray.method.scores import confusion_matrix, scores
 from aar_ray.search.evidence import report_winner
 from aar_ray.search.journal import Event
 from aar_ray.search.provenance import commit_of_code
 from aar_ray.search.ranking import scored_settings, trial_records
 from aar_ray.store import Store
 from aar_ray.training.classify import probabilities
+from aar_ray.training.features import in_context
 from aar_ray.training.forest import forest_scores
 
 Emit = Callable[..., Event]
@@ -45,6 +46,8 @@ class Model:
 
     name: str
     keys: tuple[tuple[Fold, str | None], ...]
+    context_seconds: float = 0.0
+    """Of a random forest."""
 
 
 def unseal(study: Study, events: Sequence[Event], emit: Emit) -> Event:
@@ -108,7 +111,7 @@ def ready(study: Study, events: Sequence[Event]) -> Event:
 
 
 def _models(events: Sequence[Event], folds: Mapping[str, Fold]) -> list[Model]:
-    """Winner and trial 0 with all their seeds, each scratch baseline, and the random forest."""
+    """Winner and trial 0 with all their seeds, and each baseline."""
     trials = trial_records(events)
     winner = report_winner(scored_settings(trials))
     if winner is None:
@@ -119,10 +122,15 @@ def _models(events: Sequence[Event], folds: Mapping[str, Fold]) -> list[Model]:
         keys = tuple((folds[fold["fold"]], fold["key"]) for run in runs for fold in run.folds.values())
         if keys:
             models.append(Model(f"{name} (trial {number})" if name == "winner" else name, keys))
-    for event in {event["name"]: event for event in events if event["event"] == "baseline_finished"}.values():
-        if event["name"].startswith("scratch"):
-            models.append(Model(event["name"], tuple((folds[fold["fold"]], fold["key"]) for fold in event["folds"])))
-    return [*models, Model("random forest", tuple((fold, None) for fold in folds.values()))]
+    baselines = {event["name"]: event for event in events if event["event"] == "baseline_finished"}
+    forests = []
+    for name, event in baselines.items():
+        if name.startswith("scratch"):
+            models.append(Model(name, tuple((folds[fold["fold"]], fold["key"]) for fold in event["folds"])))
+        else:
+            seconds = event["folds"][0]["result"].get("applied", {}).get("finetune.context_seconds", 0.0)
+            forests.append(Model(name, tuple((fold, None) for fold in folds.values()), seconds))
+    return [*models, *forests]
 
 
 def _all_kept(store: Store, models: Sequence[Model], started: Event) -> None:
@@ -211,7 +219,7 @@ def _scored(model: Model, everything: LabelledWindows, study: Study, store: Stor
     by_animal: dict[str, list[float]] = {}
     confusion = np.zeros((len(everything.classes),) * 2, dtype=np.int64)
     for fold, key in model.keys:
-        for animal, table in _confusions(fold, key, everything, study, store):
+        for animal, table in _confusions(fold, key, everything, study, store, model.context_seconds):
             by_animal.setdefault(animal, []).append(scores(table, everything.classes)["macro_f1"])
             confusion += table
     means = {animal: float(np.mean(values)) for animal, values in sorted(by_animal.items())}
@@ -225,20 +233,22 @@ def _scored(model: Model, everything: LabelledWindows, study: Study, store: Stor
 
 
 def _confusions(
-    fold: Fold, key: str | None, everything: LabelledWindows, study: Study, store: Store
+    fold: Fold, key: str | None, everything: LabelledWindows, study: Study, store: Store, context_seconds: float
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Confusion matrix of each test animal of a fold, under the classifier of that fold."""
     for animal in fold.test:
         # in place of the validation animals: statistics of the z-score are those of the training animals
         tested = Fold(fold.name, fold.train, (animal,), ())
         if key is None:
-            train, test = everything.of(fold.train), everything.of((animal,))
+            train, test = (
+                in_context(everything.of(side), context_seconds=context_seconds) for side in (fold.train, (animal,))
+            )
             yield animal, np.asarray(forest_scores(train, test, seed=study.seed)["confusion"])
             continue
         folder = store.root / "finetune" / key
         settings = settings_from(json.loads((folder / "result.json").read_text())["applied"])
         _, test = normalised_for(everything, tested, settings.normalise.scope)
         weights = safetensors.torch.load_file(folder / "model.safetensors")
-        found, seconds = probabilities(weights, settings, test.windows), settings.finetune.smoothing_seconds
+        found, seconds = probabilities(weights, settings, test), settings.finetune.smoothing_seconds
         predicted = neighbour_mean(found, test.recordings, test.starts, seconds=seconds).argmax(axis=1)
         yield animal, confusion_matrix(test.labels, predicted, len(everything.classes))

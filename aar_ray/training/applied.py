@@ -61,13 +61,20 @@ def optimiser_settings(optimiser: torch.optim.Optimizer, section: str) -> dict[s
 
 
 def finetune_settings(
-    model: Classifier, bundle: Bundle, row: int, labels: partial[Any], balance: partial[Any], stopping: Stopping
+    model: Classifier,
+    bundle: Bundle,
+    row: int,
+    context: partial[Any],
+    labels: partial[Any],
+    balance: partial[Any],
+    stopping: Stopping,
 ) -> dict[str, Any]:
     """Sections `patchtst`, `classifier` and `finetune` as a member of a bundle has them.
 
     Args:
         model: as the member was built; where its encoder is trained, the bundle's own copy of it is read.
         bundle, row: what trains it, and its place there.
+        context: what found the contexts of its windows.
         labels: what chose its labels.
         balance: what weighed its classes.
         stopping: what picks its epoch.
@@ -84,6 +91,7 @@ def finetune_settings(
         **{name: getattr(member.rates, name) for name in ("learning_rate", "layer_decay", "unfreeze_every")},
         "rotation_degrees": turn.degrees if turn else 0.0,
         **({"rotation_axis": turn.axis} if turn else {}),
+        **context.keywords,
         **labels.keywords,
         **balance.keywords,
         **asdict(stopping),

@@ -36,10 +36,12 @@ class Member:
     """Before the names of the trained weights in `Bundle.state`."""
     untrained: dict[str, Tensor]
     """What `Bundle.state` has besides: a frozen encoder's weights."""
-    train: Float[Tensor, "windows ..."]
+    train: tuple[Float[Tensor, "windows ..."], ...]
+    """What the model reads of each training window: it or its features, and its context if it has one."""
     labels: NDArray[np.int64]
-    """Of `train`."""
-    validation: Float[Tensor, "windows ..."]
+    """Of the training windows."""
+    validation: tuple[Float[Tensor, "windows ..."], ...]
+    """The same of the validation windows."""
     seed: int
     class_weights: NDArray[np.float64]
     dropout: float
@@ -98,9 +100,9 @@ class Bundle:
     def _pool_windows(self) -> None:
         """All training windows in one tensor, those that members share once."""
         pool = {id(member.train): member for member in self.members}
-        self.windows = torch.cat([member.train for member in pool.values()])
+        self.inputs = tuple(map(torch.cat, zip(*(member.train for member in pool.values()), strict=True)))
         self.labels = torch.as_tensor(np.concatenate([member.labels for member in pool.values()]), device=self.device)
-        ends = np.cumsum([0, *(len(member.train) for member in pool.values())]).tolist()
+        ends = np.cumsum([0, *(len(member.labels) for member in pool.values())]).tolist()
         starts = dict(zip(pool, ends, strict=False))
         self.starts = [starts[id(member.train)] for member in self.members]
 
@@ -113,18 +115,18 @@ class Bundle:
             torch_stream(member.seed, "finetune", "rotation", epoch, device=self.device) for member in self.members
         ]
         self.stack.module.train()
-        totals = torch.zeros(len(self.members), dtype=self.windows.dtype, device=self.device)
+        totals = torch.zeros(len(self.members), dtype=self.stack.weights.dtype, device=self.device)
         for first in range(0, orders.shape[1], self.batch_size):
             for rows, count in self._at_work(first):
                 totals[rows] += self._step(rows, orders[rows, first : first + count]) * count
-        return [total / len(member.train) for total, member in zip(totals.tolist(), self.members, strict=True)]
+        return [total / len(member.labels) for total, member in zip(totals.tolist(), self.members, strict=True)]
 
     def _orders(self, epoch: int) -> Tensor:
         """For each member its windows' places in the pool, in the order of this epoch; short rows end in zeros."""
-        orders = torch.zeros(len(self.members), len(self.members[0].train), dtype=torch.long, device=self.device)
+        orders = torch.zeros(len(self.members), len(self.members[0].labels), dtype=torch.long, device=self.device)
         for row, (member, start) in enumerate(zip(self.members, self.starts, strict=True)):
             generator = torch_stream(member.seed, "finetune", "shuffle", epoch, device=self.device)
-            own = torch.randperm(len(member.train), generator=generator, device=self.device)
+            own = torch.randperm(len(member.labels), generator=generator, device=self.device)
             orders[row, : len(own)] = own + start
         return orders
 
@@ -132,7 +134,7 @@ class Bundle:
         """Members that take the same number of windows, from their `first` on: side by side, since they are sorted."""
         most = len(self.members) if self.device.type == "cuda" else MODELS_A_STEP
         start = 0
-        for count, equal in groupby(min(self.batch_size, len(member.train) - first) for member in self.members):
+        for count, equal in groupby(min(self.batch_size, len(member.labels) - first) for member in self.members):
             stop = start + len(list(equal))
             if count > 0:
                 yield from ((slice(row, min(row + most, stop)), count) for row in range(start, stop, most))
@@ -142,7 +144,7 @@ class Bundle:
         """One step of some members, each on its own windows [models, windows]; returns their losses."""
         labels = self.labels[chosen]
         self.masks.rows = rows
-        logits = self.stack(rows, self._drawn(rows, chosen))
+        logits = self.stack(rows, *self._drawn(rows, chosen))
         losses = cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
         # the mean over windows of weight times loss: a batch's rare windows keep their weight whatever else is in the
         # batch, unlike torch's weighted mean
@@ -150,21 +152,21 @@ class Bundle:
         self.adam.step(rows, self.stack.gradient(rows, loss.sum()))
         return loss.detach()
 
-    def _drawn(self, rows: slice, chosen: Tensor) -> Float[Tensor, "models windows ..."]:
-        """The chosen windows, each member's turned where it turns them."""
-        windows = self.windows[chosen]
+    def _drawn(self, rows: slice, chosen: Tensor) -> tuple[Float[Tensor, "models windows ..."], ...]:
+        """What is read of the chosen windows, each member's turned where it turns them; contexts are not turned."""
+        windows, *contexts = (values[chosen] for values in self.inputs)
         for place, row in enumerate(range(rows.start, rows.stop)):
             if turn := self.members[row].turn:
                 windows[place] = turn(windows[place], chosen[place] - self.starts[row], self.turning[row])
-        return windows
+        return windows, *contexts
 
     @torch.no_grad()
     def logits(self, row: int) -> Float[Tensor, "windows classes"]:
         """Of a member's validation windows, dropout off; on the processor."""
         self.stack.module.eval()
         rows = slice(row, row + 1)
-        parts = self.members[row].validation.split(EVALUATION_BATCH)
-        return torch.cat([self.stack(rows, part.unsqueeze(0)).squeeze(0) for part in parts]).cpu()
+        read = (values.unsqueeze(0).split(EVALUATION_BATCH, dim=1) for values in self.members[row].validation)
+        return torch.cat([self.stack(rows, *part).squeeze(0) for part in zip(*read, strict=True)]).cpu()
 
     def state(self, row: int) -> dict[str, Tensor]:
         """A copy of a member's weights, on the processor."""

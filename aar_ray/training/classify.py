@@ -10,27 +10,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aar_ray.config import Settings
+from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.method.classifier import Classifier, Head
 from aar_ray.method.encoder import PatchTSTEncoder
+from aar_ray.training.features import in_context
 
 BATCH = 1024
 
 
 @torch.no_grad()
-def probabilities(
-    weights: Mapping[str, Tensor], settings: Settings, windows: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def probabilities(weights: Mapping[str, Tensor], settings: Settings, labelled: LabelledWindows) -> NDArray[np.float32]:
     """Of each class for each window, by a fine-tuned classifier.
 
     Args:
         weights: as fine-tuning left them, of encoder and head.
-        settings: sections `patchtst` and `classifier` are read, and whether the encoder was frozen.
-        windows: [windows, axes, time], z-scored as the training windows were.
+        settings: sections `patchtst` and `classifier` are read, whether the encoder was frozen, and how far a context
+            goes.
+        labelled: z-scored as the training windows were, all windows of each recording; their labels are not read.
 
     Returns:
         [windows, classes].
     """
-    _, axes, length = windows.shape
+    labelled = in_context(labelled, context_seconds=settings.finetune.context_seconds)
+    _, axes, length = labelled.windows.shape
     classes = weights["head.linear.bias"].shape[0]
     model = Classifier(
         PatchTSTEncoder(length, **dict(settings.patchtst)),
@@ -39,12 +41,15 @@ def probabilities(
             settings.patchtst.model_size,
             classes,
             standardised=settings.finetune.encoder == "frozen",
+            context_size=labelled.context_size,
             **dict(settings.classifier),
         ),
     )
     model.load_state_dict(dict(weights))
     model.eval()
-    logits = torch.cat([model(part) for part in torch.as_tensor(windows).split(BATCH)])
+    read = (labelled.windows,) if labelled.context is None else (labelled.windows, labelled.context)
+    parts = zip(*(torch.as_tensor(values, dtype=torch.float32).split(BATCH) for values in read), strict=True)
+    logits = torch.cat([model(*part) for part in parts])
     return np.asarray(logits.softmax(dim=1).numpy())
 
 

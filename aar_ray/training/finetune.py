@@ -24,12 +24,13 @@ from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.method.class_weights import class_weights
 from aar_ray.method.classifier import Classifier, Head
 from aar_ray.method.encoder import PatchTSTEncoder
+from aar_ray.method.neighbours import neighbour_mean
 from aar_ray.method.scale import Scale
 from aar_ray.method.scores import accuracy, confusion_matrix, macro_f1, scores
-from aar_ray.method.neighbours import neighbour_mean
 from aar_ray.seeds import drawing_from
 from aar_ray.training.applied import finetune_settings
 from aar_ray.training.bundle import EVALUATION_BATCH, Bundle, Member, Turn
+from aar_ray.training.features import in_context
 from aar_ray.training.labels import chosen_labels
 from aar_ray.training.rates import Rates
 from aar_ray.training.stopping import Stopping
@@ -76,6 +77,7 @@ class Job:
             "finetune.batch_size": finetune.batch_size,
             "axes and samples of a window": self.train.windows.shape[1:],
             "classes": self.train.classes,
+            "whether windows have a context": bool(finetune.context_seconds),
         }
 
 
@@ -156,7 +158,7 @@ def _bundle(fits: Sequence[_Fit], device: torch.device) -> Bundle:
         device=device,
     )
     for row, (fit, model) in enumerate(zip(fits, models, strict=True)):
-        fit.applied = finetune_settings(model, bundle, row, fit.labels, fit.balance, fit.stopping)
+        fit.applied = finetune_settings(model, bundle, row, fit.context, fit.labels, fit.balance, fit.stopping)
         fit.applied["finetune.smoothing_seconds"] = fit.smoothing_seconds
         fit.applied["finetune.initial_weights"] = "random" if fit.job.encoder is None else "pretrained"
         if fit.job.train.scope is not None:
@@ -172,8 +174,11 @@ def _member(fit: _Fit, model: Classifier, inputs: _Inputs) -> Member:
     job, settings = fit.job, fit.job.settings.finetune
     frozen = settings.encoder == "frozen"
     train = inputs(job, job.train, model)
+    features, *contexts = train
     if frozen:
-        model.head.standardise(train)
+        model.head.standardise(features)
+    if model.head.context is not None:
+        model.head.context.standardise(*contexts)
     counts = np.bincount(job.train.labels, minlength=len(job.train.classes))
     return Member(
         # a frozen encoder gives the same features every epoch: it runs once, and only the head is trained
@@ -209,7 +214,7 @@ def _turn(job: Job, device: torch.device) -> Turn:
 
 
 class _Inputs:
-    """What models are trained on, on its device: windows, or the features that a frozen encoder makes of them.
+    """What models read, on its device: windows, or the features that a frozen encoder makes of them; and contexts.
 
     Jobs that share their windows, and where it is frozen their encoder, share what is made of them.
     """
@@ -217,14 +222,20 @@ class _Inputs:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._made: dict[tuple[int, int | None], Tensor] = {}
+        self._read: dict[tuple[int, int | None, float], tuple[Tensor, ...]] = {}
 
-    def __call__(self, job: Job, labelled: LabelledWindows, model: Classifier) -> Tensor:
-        frozen = job.settings.finetune.encoder == "frozen"
-        key = id(labelled.windows), id(job.encoder) if frozen else None
+    def __call__(self, job: Job, labelled: LabelledWindows, model: Classifier) -> tuple[Tensor, ...]:
+        finetune = job.settings.finetune
+        key = id(labelled.windows), id(job.encoder) if finetune.encoder == "frozen" else None
         if key not in self._made:
             windows = torch.as_tensor(labelled.windows, device=self.device)
-            self._made[key] = _features(model, windows) if frozen else windows
-        return self._made[key]
+            self._made[key] = _features(model, windows) if finetune.encoder == "frozen" else windows
+        read = *key, finetune.context_seconds
+        if read not in self._read:
+            own = self._made[key]
+            contexts = () if labelled.context is None else (torch.as_tensor(labelled.context).to(own),)
+            self._read[read] = own, *contexts
+        return self._read[read]
 
 
 @torch.no_grad()
@@ -246,6 +257,7 @@ def _build(job: Job) -> Classifier:
                 len(job.train.classes),
                 dropout=settings.finetune.dropout,
                 standardised=settings.finetune.encoder == "frozen",
+                context_size=job.train.context_size,
                 **dict(settings.classifier),
             ),
         )
@@ -268,14 +280,20 @@ class _Fit:
 
     def __init__(self, job: Job) -> None:
         given = job.settings.finetune
+        self.context = partial(in_context, context_seconds=given.context_seconds)
         self.labels = partial(chosen_labels, label_share=given.label_share, label_animals=given.label_animals)
         self.balance = partial(
             class_weights, class_weights=given.class_weights, class_balance_beta=given.class_balance_beta
         )
         self.smoothing_seconds = given.smoothing_seconds
         self.stopping = Stopping(given.selection, given.patience, given.epochs)
-        self.job = replace(job, train=self.labels(job.train, seed=job.seed))
-        """With the labels alone that it may use."""
+        self.job = replace(
+            job,
+            # windows whose labels it may not use are neighbours all the same
+            train=self.labels(self.context(job.train), seed=job.seed),
+            validation=self.context(job.validation),
+        )
+        """With the contexts that it reads, and with the labels alone that it may use."""
         self.best: _Best | None = None
         self.epochs: list[dict[str, float]] = []
         self.failure: ArithmeticError | None = None

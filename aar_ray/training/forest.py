@@ -10,33 +10,16 @@ from numpy.typing import NDArray
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.method.scores import confusion_matrix, scores
 from aar_ray.seeds import stream_seed
+from aar_ray.training.features import simple_features
 
 VERSION = 1
 TREES = 200
-MAGNITUDES = 12
 
 
-def simple_features(windows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """18 numbers an axis: mean, deviation, minimum, maximum, median, mean absolute difference, 12 Fourier magnitudes.
-
-    Args:
-        windows: [windows, axes, time], in g.
-
-    Returns:
-        [windows, axes * 18].
-    """
-    series = windows.astype(np.float64)
-    magnitudes = np.abs(np.fft.rfft(series, axis=-1))[..., 1 : MAGNITUDES + 1]
-    moments = [
-        series.mean(axis=-1),
-        series.std(axis=-1),
-        series.min(axis=-1),
-        series.max(axis=-1),
-        np.median(series, axis=-1),
-        np.abs(np.diff(series, axis=-1)).mean(axis=-1),
-    ]
-    features = np.concatenate([np.stack(moments, axis=-1), magnitudes], axis=-1)
-    return features.reshape(len(windows), -1)
+def forest_features(labelled: LabelledWindows) -> NDArray[np.float64]:
+    """Simple features of each window, and beside them those of its context where it has one: [windows, features]."""
+    own = simple_features(labelled.windows)
+    return own if labelled.context is None else np.concatenate([own, labelled.context], axis=1)
 
 
 def forest_probabilities(
@@ -45,7 +28,7 @@ def forest_probabilities(
     """Of each class for each validation window, by a forest of 200 trees with balanced class weights.
 
     Args:
-        train, validation: windows in g.
+        train, validation: windows in g, both with their contexts or both without.
         seed: of the trees.
         jobs: processors.
         smallest_leaf: windows that each side of a split has at least.
@@ -63,9 +46,9 @@ def forest_probabilities(
         n_jobs=jobs,
         random_state=stream_seed(seed, "random forest") % 2**32,
     )
-    forest.fit(simple_features(train.windows), train.labels)
+    forest.fit(forest_features(train), train.labels)
     probabilities = np.zeros((len(validation), len(train.classes)), dtype=np.float32)
-    probabilities[:, forest.classes_] = forest.predict_proba(simple_features(validation.windows))
+    probabilities[:, forest.classes_] = forest.predict_proba(forest_features(validation))
     return probabilities
 
 

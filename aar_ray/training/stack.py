@@ -51,11 +51,11 @@ class Stack:
         """Statistics of batch norm and fixed positions, [models, ...] each."""
         self._leaves: dict[tuple[int, int], list[Tensor]] = {}
 
-    def __call__(self, rows: slice, inputs: Float[Tensor, "models ..."]) -> Tensor:
-        """The output of some models, each on its own input."""
+    def __call__(self, rows: slice, *inputs: Float[Tensor, "models ..."]) -> Tensor:
+        """The output of some models, each on its own inputs."""
         given = {place.name: leaf for place, leaf in zip(self.places, self.leaves(rows), strict=True)}
         given |= {name: values[rows] for name, values in self.untrained.items()}
-        return torch.func.functional_call(self.module, given, (inputs,))
+        return torch.func.functional_call(self.module, given, inputs)
 
     def leaves(self, rows: slice) -> list[Tensor]:
         """The trained weights of some models, each [models, ...], on the matrix's memory."""

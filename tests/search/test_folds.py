@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ from aar_ray.search.folds import TASK_FAILURES, Folds, TaskDied, _shared_out, me
 from aar_ray.search.placement import Placement
 from aar_ray.search.stages import Stages
 from aar_ray.search.trial import run_trial
+from aar_ray.store import stage_key
+from aar_ray.training import forest
+from aar_ray.training.features import in_context
 
 ANIMALS = ("animal 1", "animal 2", "animal 3")
 FOLDS = tuple(
@@ -208,6 +211,20 @@ def test_equal_fine_tunings_that_are_wanted_at_once_are_done_once(folds: Folds) 
 def test_the_forest_is_kept_too(folds: Folds) -> None:
     assert [fold["cached"] for fold in folds.forest(7)] == [False] * 3
     assert [fold["cached"] for fold in folds.forest(7)] == [True] * 3
+
+
+def test_a_forest_in_another_context_is_another_one_and_no_context_is_the_one_that_was_kept(folds: Folds) -> None:
+    plain = {fold["fold"]: fold for fold in folds.forest(7)}
+    around = {fold["fold"]: fold for fold in folds.forest(7, 4.0)}
+    assert not {fold["key"] for fold in plain.values()} & {fold["key"] for fold in around.values()}
+    # keys of studies that knew of no context stay good
+    made_from = {"labelled": "l" * 20, "seed": 7, "fold": asdict(FOLDS[0])}
+    assert plain["animal 1"]["key"] == stage_key("random forest", forest.VERSION, made_from)
+    for fold in FOLDS:
+        sides = (in_context(three_animals().of(side), context_seconds=4.0) for side in (fold.train, fold.validation))
+        expected = forest.forest_scores(*sides, seed=7)["confusion"]
+        assert around[fold.name]["result"]["confusion"] == expected
+        assert around[fold.name]["result"]["applied"] == {"finetune.context_seconds": 4.0}
 
 
 def test_an_encoder_that_is_not_there_is_an_error_and_not_random_weights(folds: Folds) -> None:

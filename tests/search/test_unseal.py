@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,27 @@ import safetensors.torch
 from corpus.made_up import source, table
 from small_study import SMALL, small_study
 
-from aar_ray.config import Study, dotted
+from aar_ray.config import Study, dotted, settings_from
 from aar_ray.corpus.checks import labelled_parts
 from aar_ray.corpus.files import read_labelled, window_table, write_windows
 from aar_ray.corpus.harvest import harvest
+from aar_ray.corpus.labelled import normalised_for
 from aar_ray.corpus.parts import parts
 from aar_ray.corpus.readers import read
+from aar_ray.corpus.splits import Fold
 from aar_ray.corpus.stretches import Findings
 from aar_ray.method.classifier import Classifier, Head
 from aar_ray.method.encoder import PatchTSTEncoder
+from aar_ray.method.scores import confusion_matrix
 from aar_ray.search.unseal import Refused, _sketches, _with_sealed, unseal
 from aar_ray.seeds import drawing_from
 from aar_ray.store import MADE_FROM, Store
+from aar_ray.training.classify import probabilities
 
 SEALED = "goats-4"
 OPEN = ("goats-1", "goats-2", "goats-3", "goats-5")
 KEY = "l" * 20
+CONTEXT_SECONDS = 20.0
 
 
 @pytest.fixture
@@ -53,10 +59,20 @@ def events(study: Study, tmp_path: Path) -> list[journal.Event]:
     scratch["folds"] = [
         {"fold": name, "validation": [name], "key": f"s{name}", "result": journal.result(0.3)} for name in OPEN
     ]
-    found += [scratch, *journal.study_finished()]
+    forests = [
+        journal.baseline("random forest", [0.3] * 3)[0],
+        forest_in_context(journal.baseline("random forest, winner", [0.3] * 3)[0], CONTEXT_SECONDS),
+    ]
+    found += [*forests, scratch, *journal.study_finished()]
     for key in (f"{kind}{name}" for kind in "01s" for name in OPEN):
         write_model(study, tmp_path / "finetune" / key, len(start["classes"]))
     return found
+
+
+def forest_in_context(event: journal.Event, seconds: float) -> journal.Event:
+    for fold in event["folds"]:
+        fold["result"]["applied"] = {"finetune.context_seconds": seconds}
+    return event
 
 
 def write_labelled(study: Study, folder: Path) -> list[str]:
@@ -76,12 +92,13 @@ def write_labelled(study: Study, folder: Path) -> list[str]:
     return sorted(set(columns["behaviour"]))
 
 
-def write_model(study: Study, folder: Path, classes: int) -> None:
-    settings = study.reference()
+def write_model(study: Study, folder: Path, classes: int, context_seconds: float = 0.0) -> None:
+    settings = settings_from({**dotted(study.reference()), "finetune.context_seconds": context_seconds})
     patchtst, classifier = dict(settings.patchtst), dict(settings.classifier)
     with drawing_from(0, "test", "unseal", folder.name):
         encoder = PatchTSTEncoder(study.data.window_samples, **patchtst)
-        model = Classifier(encoder, Head(3, settings.patchtst.model_size, classes, **classifier))
+        size = 3 * 18 if context_seconds else 0
+        model = Classifier(encoder, Head(3, settings.patchtst.model_size, classes, context_size=size, **classifier))
     folder.mkdir(parents=True)
     safetensors.torch.save_file(model.state_dict(), folder / "model.safetensors")
     (folder / "result.json").write_text(json.dumps({"applied": dotted(settings)}))
@@ -100,16 +117,38 @@ def test_winner_trial_0_scratch_and_forest_are_scored_on_the_sealed_animal_alone
 ) -> None:
     event = unseal(study, events, emitted(events))
     names = [score["name"] for score in event["scores"]]
-    assert names == ["winner (trial 1)", "trial 0", "scratch, winner", "random forest"]
+    assert names == ["winner (trial 1)", "trial 0", "scratch, winner", "random forest", "random forest, winner"]
     assert event["animals"] == [SEALED]
     for score in event["scores"]:
         assert (set(score["by_animal"]), score["models"]) == ({SEALED}, 4)
         # 5 minutes in windows of 2 s, seen by the classifier of each fold
         assert np.sum(score["confusion"]) == 4 * 150
         assert score["macro_f1"] == score["by_animal"][SEALED]
-    # the forest has learnt, weights that were drawn at random have not
+    # the forests have learnt, weights that were drawn at random have not
     scores = [score["macro_f1"] for score in event["scores"]]
-    assert scores[-1] > 0.4 > max(scores[:-1])
+    assert min(scores[3:]) > 0.4 > max(scores[:3])
+    assert event["scores"][3]["confusion"] != event["scores"][4]["confusion"]
+
+
+def test_a_classifier_that_reads_contexts_is_scored_on_all_windows_around_the_sealed_animals_own(
+    study: Study, events: list[journal.Event], tmp_path: Path
+) -> None:
+    for name in OPEN:
+        shutil.rmtree(tmp_path / "finetune" / f"1{name}")
+        write_model(study, tmp_path / "finetune" / f"1{name}", len(events[0]["classes"]), CONTEXT_SECONDS)
+    (winner, *_) = unseal(study, events, emitted(events))["scores"]
+
+    sealed = _with_sealed(study, read_labelled(tmp_path / "labelled" / KEY, events[0]["classes"]), [SEALED], {})
+    confusion = np.zeros_like(winner["confusion"])
+    for fold in events[0]["folds"]:
+        folder = tmp_path / "finetune" / f"1{fold['name']}"
+        settings = settings_from(json.loads((folder / "result.json").read_text())["applied"])
+        sides = Fold(fold["name"], tuple(fold["train"]), (SEALED,), ())
+        train, test = normalised_for(sealed, sides, "source")
+        assert set(train.subjects) == set(fold["train"])
+        found = probabilities(safetensors.torch.load_file(folder / "model.safetensors"), settings, test)
+        confusion += confusion_matrix(test.labels, found.argmax(axis=1), len(sealed.classes))
+    assert winner["confusion"] == confusion.tolist()
 
 
 def test_a_second_time_is_refused_with_date_and_animals(study: Study, events: list[journal.Event]) -> None:

@@ -19,8 +19,8 @@ from aar_ray.config import Settings, dotted
 from aar_ray.method.class_weights import class_weights
 from aar_ray.method.classifier import Classifier, Head
 from aar_ray.method.encoder import PatchTSTEncoder
-from aar_ray.method.scores import confusion_matrix
 from aar_ray.method.neighbours import neighbour_mean
+from aar_ray.method.scores import confusion_matrix
 from aar_ray.seeds import drawing_from, torch_stream
 from aar_ray.training import bundle
 from aar_ray.training import finetune as finetuning
@@ -95,6 +95,7 @@ CHANGED: dict[str, Any] = {
     "finetune.layer_decay": 0.5,
     "finetune.unfreeze_every": 1,
     "finetune.label_share": 0.5,
+    "finetune.context_seconds": 6.0,
 }
 ELSEWHERE = {
     "finetune.encoder",
@@ -182,7 +183,7 @@ def test_a_frozen_encoder_stays_and_its_head_is_trained_on_its_features(optimise
 def test_a_frozen_encoders_classifier_is_the_same_when_it_is_read_again(convolution: str) -> None:
     settings = tiny(finetune__encoder="frozen", classifier__convolution=convolution)
     tuned = finetune(TRAIN, VALIDATION, settings, seed=1, encoder=some_encoder())
-    again = probabilities(tuned.model, settings, VALIDATION.windows)
+    again = probabilities(tuned.model, settings, VALIDATION)
     np.testing.assert_allclose(again, tuned.probabilities, rtol=1e-5, atol=1e-6)
 
 

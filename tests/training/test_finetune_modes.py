@@ -188,6 +188,7 @@ MODES: list[dict[str, Any]] = [
     {"finetune__encoder": "frozen", "classifier__convolution": "none"},
     {"finetune__layer_decay": 0.7, "finetune__unfreeze_every": 2, "finetune__rotation_degrees": 30.0},
     {"finetune__optimiser": "adamw", "finetune__learning_rate": 3.14e-4, "finetune__batch_size": 7},
+    {"finetune__context_seconds": 4.0},
     {"patchtst__layers": 2, "patchtst__positions": "sincos", "finetune__dropout": 0.3},
 ]
 
@@ -208,6 +209,7 @@ LOST: dict[str, tuple[dict[str, Any], str, Any]] = {
     "finetune.selection": ({}, "Stopping", lambda selection, patience, epochs: Stopping("last", patience, epochs)),
     "finetune.class_weights": ({}, "class_weights", None),
     "finetune.label_share": ({"finetune__label_share": 0.5}, "chosen_labels", None),
+    "finetune.context_seconds": ({"finetune__context_seconds": 4.0}, "in_context", None),
     "classifier.convolution": (
         {},
         "Head",
@@ -219,7 +221,11 @@ LOST: dict[str, tuple[dict[str, Any], str, Any]] = {
         lambda scale, degrees, axis: Turn(scale, degrees, "z"),
     ),
 }
-DEFAULTS: dict[str, Any] = {"finetune.class_weights": "none", "finetune.label_share": 1.0}
+DEFAULTS: dict[str, Any] = {
+    "finetune.class_weights": "none",
+    "finetune.label_share": 1.0,
+    "finetune.context_seconds": 0.0,
+}
 
 
 @pytest.mark.parametrize("name", LOST)

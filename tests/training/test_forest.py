@@ -12,7 +12,8 @@ import pytest
 from training.toy import herd
 
 from aar_ray.method.scores import confusion_matrix
-from aar_ray.training.forest import forest_probabilities, forest_scores, simple_features
+from aar_ray.training.features import simple_features
+from aar_ray.training.forest import forest_probabilities, forest_scores
 
 TRAIN = herd({0: 41, 1: 23, 2: 11}, seed=1)
 VALIDATION = herd({0: 13, 1: 11, 2: 7}, seed=2)
