@@ -2,7 +2,8 @@
 
 Pre-trains without labels on people (waist, 50 Hz), white storks (10.54 Hz) and cattle mounts (10 Hz), then fine-tunes
 on the four main behaviours of ten grazing cows (10 Hz collars), from pre-trained and from random weights, with all
-labels, a tenth and a hundredth of them, and grows a random forest on the same labels. Each has a search of its own for
+labels, a tenth and a hundredth of them, and grows a random forest on the same labels; each by a window alone, and with
+what is around it. Each has a search of its own for
 each pair of cows, on other cows alone (`nested`), the networks with the same budget; each cow is scored once for each
 seed.
 
@@ -31,7 +32,6 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
 from aar_ray.config import Settings, Study, dotted, settings_from
 from aar_ray.corpus.labelled import LabelledWindows
@@ -39,110 +39,57 @@ from aar_ray.corpus.splits import Fold
 from aar_ray.method.neighbours import neighbour_mean
 from aar_ray.method.scores import confusion_matrix, macro_f1
 from aar_ray.search.cluster import cluster
-from aar_ray.search.evidence import Scored, interval, seed_spread
+from aar_ray.search.evidence import Scored
 from aar_ray.search.folds import Folds
 from aar_ray.search.placement import Placement
 from aar_ray.search.prepared import Prepared, prepare
 from aar_ray.store import Store, stage_key
 from aar_ray.training import forest
+from aar_ray.training.features import in_context
 from aar_ray.training.labels import chosen_labels
-from benchmarks.nested import Chosen, Pair, choose, grouped, pairs_of, rows
-
-COLLAR = {"x": "ax", "y": "ay", "z": "az", "subject": "cow", "segment": "segment", "time": "time"}
-
-SOURCES: list[dict[str, Any]] = [
-    {
-        "name": "human_waist",
-        "reader": "parquet",
-        "path": "human_waist_50hz",
-        "species": "human",
-        "rate_hz": 50.0,
-        "unit": "g",
-        "columns": {"subject": "subject", "segment": "experiment"},
-    },
-    {
-        "name": "white_stork",
-        "reader": "csv",
-        "path": "whitestork_10hz",
-        "species": "stork",
-        "rate_hz": 10.54,
-        "unit": "m/s^2",
-        "subject": "storks",
-        "columns": {"segment": "bout"},
-    },
-    {
-        "name": "cattle_mounts",
-        "reader": "csv",
-        "path": "cattle_mounts_10hz",
-        "species": "cattle",
-        "rate_hz": 10.0,
-        "unit": "m/s^2",
-        "columns": COLLAR,
-    },
-]
-
-COWS: dict[str, Any] = {
-    "name": "grazing_cows",
-    "reader": "csv",
-    "path": "cattle_grazing_10hz",
-    "species": "cattle",
-    "rate_hz": 10.0,
-    "unit": "m/s^2",
-    "columns": {**COLLAR, "label": "label"},
-    "behaviours": {"Grazing": "grazing", "Resting": "resting", "Standing": "standing", "Walking": "walking"},
-}
-
-SETTINGS: dict[str, Any] = {
-    # a network small enough for two processors
-    "patchtst.model_size": 64,
-    "patchtst.layers": 1,
-    "patchtst.heads": 4,
-    "patchtst.feedforward_size": 128,
-    "patchtst.patch_stride": 8,
-    # a collar may be put on either way round: every augmented view is turned about the vertical, in g; and what tells a
-    # cow that rests from one that stands is smaller than the default jitter
-    "augment.rotate_first": True,
-    "augment.rotation_degrees": 180.0,
-    "augment.rotation_axis": "z",
-    "augment.jitter_deviation": 0.02,
-    "pretrain.learning_rate": 1e-3,
-    "pretrain.epochs": 6,
-    "pretrain.probe_every": 0,
-    "finetune.rotation_degrees": 180.0,
-    "finetune.rotation_axis": "z",
-    # every epoch is trained, and nothing is chosen by the animals that are scored
-    "finetune.selection": "last",
-}
-"""Of both arms; all else is the default or searched."""
-
-SHARES: dict[str, dict[str, Any]] = {
-    "10 %": {"finetune.label_share": 0.1, "finetune.batch_size": 16, "finetune.epochs": 6},
-    "1 %": {"finetune.label_share": 0.01, "finetune.batch_size": 8, "finetune.epochs": 12},
-    "100 %": {"finetune.batch_size": 64, "finetune.epochs": 2},
-}
-"""Labels used, of each cow and behaviour; smaller batches, so that few labels still make some hundred steps."""
-
-TRIED: tuple[dict[str, Any], ...] = (
-    {"finetune.optimiser": "adamw", "finetune.learning_rate": 1e-3},
-    {"finetune.optimiser": "adamw", "finetune.learning_rate": 3e-3},
-    {"finetune.optimiser": "adam", "finetune.learning_rate": 1e-3},
+from benchmarks.cattle import (
+    CONTEXTS,
+    COWS,
+    FIXED,
+    FIXED_SECONDS,
+    FOREST,
+    LEAVES,
+    NEVER,
+    SEARCHED,
+    SETTINGS,
+    SHARES,
+    SMOOTH,
+    SMOOTHING,
+    SOURCES,
+    TRIED,
+    WEIGHTS,
 )
-"""What each arm's search tries, each for as many epochs as the share has."""
-
-LEAVES = (1, 5, 15)
-"""What the forest's search tries: windows that a leaf has at least."""
-
-SMOOTHING = (0.0, 2.0, 4.0, 10.0)
-"""Seconds either way over which probabilities are averaged, for the lines that say so; chosen as all else is."""
-
-WEIGHTS = {"scratch": "random", "pre-trained": "pretrained"}
-FOREST = "random forest"
-SMOOTH, FIXED = ", smoothed", ", smoothed over 4 s"
-FIXED_SECONDS = 4.0
-"""Of lines for which no search chose, so that they tell what smoothing is worth."""
+from benchmarks.cattle_tables import by_cow, differences
+from benchmarks.nested import Chosen, Pair, choose, grouped, pairs_of, rows
 
 Scores = dict[tuple[int, str], float]
 """By seed and cow."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a model's searches chose for each cow, and what it then said of the cow's windows."""
+
+    chosen: dict[str, Chosen]
+    smoothing: dict[str, float]
+    """Seconds."""
+    probabilities: dict[tuple[int, str], NDArray[np.float32]]
+    """By seed and cow."""
+
+    @classmethod
+    def best(cls, found: Sequence[Found]) -> Found:
+        """Of some searches, for each cow what scored most on the cows that chose; of equal ones the first."""
+        best = {cow: max(found, key=lambda one: one.chosen[cow].score) for cow in found[0].chosen}
+        return cls(
+            {cow: one.chosen[cow] for cow, one in best.items()},
+            {cow: one.smoothing[cow] for cow, one in best.items()},
+            {(seed, cow): best[cow].probabilities[seed, cow] for seed, cow in found[0].probabilities},
+        )
 
 
 def main() -> int:
@@ -161,19 +108,25 @@ def main() -> int:
         with ThreadPoolExecutor(3) as threads:
             for share in SHARES:
                 asked = {
-                    name: threads.submit(bench.forest if name == FOREST else bench.network, name, share)
-                    for name in (*WEIGHTS, FOREST)
+                    (name, context): threads.submit(
+                        bench.forest if name == FOREST else bench.network, name, share, context
+                    )
+                    for name, context in product((*WEIGHTS, FOREST), CONTEXTS)
                 }
-                for name, running in asked.items():
-                    for end, found in running.result().items():
-                        scored[f"{name}, {share}{end}"] = found
-                        console.print(f"{name}, {share}{end}: mean macro-F1 {np.mean(list(found.values())):.3f}")
+                for name in (*WEIGHTS, FOREST):
+                    found = {context: asked[name, context].result() for context in CONTEXTS}
+                    found[SEARCHED] = Found.best(list(found.values()))
+                    for context, smoothing in product(found, (NEVER, SMOOTH, FIXED)):
+                        scores = bench.scores(found[context], smoothing)
+                        scored[f"{name}, {share}{context}{smoothing}"] = scores
+                        mean = np.mean(list(scores.values()))
+                        console.print(f"{name}, {share}{context}{smoothing}: mean macro-F1 {mean:.3f}")
     cows = sorted({cow for _, cow in next(iter(scored.values()))})
     settings = {
         name: Scored(number, rows(found, seeds, cows), np.zeros(len(seeds), dtype=bool))
         for number, (name, found) in enumerate(scored.items())
     }
-    console.print(_by_cow(settings, cows), _differences(settings))
+    console.print(by_cow(settings, cows), differences(settings))
     return 0
 
 
@@ -235,19 +188,17 @@ def _served(study: Study, placement: Placement, store: Store, say: Callable[[str
 
 @dataclass
 class Bench:
-    """Searches and scores; each method gives the scores as they are, and of smoothed probabilities."""
+    """Searches and scores."""
 
     served: Served
     store: Store
     seeds: list[int]
     say: Callable[[str], None]
 
-    def network(self, arm: str, share: str) -> dict[str, Scores]:
+    def network(self, arm: str, share: str, context: str) -> Found:
         """Of an arm, for each cow with the setting that its search chose."""
-        tried = [
-            settings_from({**SETTINGS, **SHARES[share], **one, "finetune.initial_weights": WEIGHTS[arm]})
-            for one in TRIED
-        ]
+        given = {"finetune.initial_weights": WEIGHTS[arm], "finetune.context_seconds": CONTEXTS[context]}
+        tried = [settings_from({**SETTINGS, **SHARES[share], **one, **given}) for one in TRIED]
         inner = [pair.inner for pair in self.served.pairs]
         found = [self._finetuned(settings, self.seeds[0], inner) for settings in tried]
         chosen: dict[str, Chosen] = {}
@@ -261,21 +212,22 @@ class Bench:
             seconds |= dict.fromkeys(pair.held_out, self._smoothing(kept, pair.inner.validation))
         made: dict[tuple[int, str], NDArray[np.float32]] = {}
         outer = {fold.name: fold for pair in self.served.pairs for fold in pair.outer}
-        self.say(f"{arm}, {share}: {_counted(chosen, seconds)}")
+        self.say(f"{arm}, {share}{context}: {_counted(chosen, seconds)}")
         for (place, epochs), cows in grouped({cow: (one.place, one.epochs) for cow, one in chosen.items()}).items():
             values = {**dotted(tried[place]), "finetune.epochs": epochs}
             for seed in self.seeds:
                 folds = self._finetuned(settings_from(values), seed, [outer[cow] for cow in cows])
                 made |= {(seed, cow): self._probabilities(fold["key"]) for cow, fold in folds.items()}
-        return self._scored(made, seconds)
+        return Found(chosen, seconds, made)
 
-    def forest(self, name: str, share: str) -> dict[str, Scores]:
+    def forest(self, name: str, share: str, context: str) -> Found:
         """Of the random forest on the same labels, for each cow with the leaves that its search chose."""
         labelled, key = self.served.folds.labelled, self.served.folds.labelled_key
         part = SHARES[share].get("finetune.label_share", 1.0)
 
         def grown(jobs: Sequence[tuple[Fold, int, int]]) -> list[NDArray[np.float32]]:
-            return ray.get([_forest.remote(str(self.store.root), key, labelled, *job, part) for job in jobs])
+            given = part, CONTEXTS[context]
+            return ray.get([_forest.remote(str(self.store.root), key, labelled, *job, *given) for job in jobs])
 
         inner = {(pair, leaf): (pair.inner, leaf, self.seeds[0]) for pair in self.served.pairs for leaf in LEAVES}
         found = dict(zip(inner, grown(list(inner.values())), strict=True))
@@ -287,24 +239,20 @@ class Bench:
             chosen |= dict.fromkeys(pair.held_out, best)
             kept = found[pair, LEAVES[best.place]]
             seconds |= dict.fromkeys(pair.held_out, self._smoothing(kept, validation))
-        self.say(f"{name}, {share}: {_counted(chosen, seconds)}")
+        self.say(f"{name}, {share}{context}: {_counted(chosen, seconds)}")
         outer = {
             (seed, fold.name): (fold, LEAVES[chosen[fold.name].place], seed)
             for seed in self.seeds
             for pair in self.served.pairs
             for fold in pair.outer
         }
-        return self._scored(dict(zip(outer, grown(list(outer.values())), strict=True)), seconds)
+        return Found(chosen, seconds, dict(zip(outer, grown(list(outer.values())), strict=True)))
 
-    def _scored(
-        self, made: Mapping[tuple[int, str], NDArray[np.float32]], chosen: Mapping[str, float]
-    ) -> dict[str, Scores]:
-        """Scores of the held-out cows' probabilities: as they are, smoothed as was chosen, and by the fixed seconds."""
-        spans = {"": dict.fromkeys(chosen, 0.0), SMOOTH: chosen, FIXED: dict.fromkeys(chosen, FIXED_SECONDS)}
-        return {
-            end: {(seed, cow): self._score(one, (cow,), span[cow]) for (seed, cow), one in made.items()}
-            for end, span in spans.items()
-        }
+    def scores(self, found: Found, smoothing: str) -> Scores:
+        """Of the held-out cows' probabilities: as they are, smoothed as was chosen, or by the fixed seconds."""
+        seconds = {NEVER: dict.fromkeys(found.chosen, 0.0), SMOOTH: found.smoothing}
+        span = seconds.get(smoothing) or dict.fromkeys(found.chosen, FIXED_SECONDS)
+        return {(seed, cow): self._score(one, (cow,), span[cow]) for (seed, cow), one in found.probabilities.items()}
 
     def _finetuned(self, settings: Settings, seed: int, folds: Sequence[Fold]) -> dict[str, Any]:
         """`fold_finished` fields by fold."""
@@ -340,7 +288,14 @@ class Bench:
 
 @ray.remote(num_cpus=1, max_retries=0)
 def _forest(
-    store: str, labelled_key: str, labelled: LabelledWindows, fold: Fold, smallest_leaf: int, seed: int, share: float
+    store: str,
+    labelled_key: str,
+    labelled: LabelledWindows,
+    fold: Fold,
+    smallest_leaf: int,
+    seed: int,
+    share: float,
+    context_seconds: float,
 ) -> NDArray[np.float32]:
     """Probabilities of the validation cows' windows, found in the store where the same forest was grown before."""
     made_from = {
@@ -349,11 +304,15 @@ def _forest(
         "smallest_leaf": smallest_leaf,
         "seed": seed,
         "share": share,
+        "context_seconds": context_seconds,
     }
     place, key = Store(store), stage_key("forest", forest.VERSION, made_from)
     if place.find("forest", key) is None:
-        train = chosen_labels(labelled.of(fold.train), label_share=share, label_animals=None, seed=seed)
-        made = forest.forest_probabilities(train, labelled.of(fold.validation), seed=seed, smallest_leaf=smallest_leaf)
+        train, validation = (
+            in_context(labelled.of(side), context_seconds=context_seconds) for side in (fold.train, fold.validation)
+        )
+        train = chosen_labels(train, label_share=share, label_animals=None, seed=seed)
+        made = forest.forest_probabilities(train, validation, seed=seed, smallest_leaf=smallest_leaf)
         with place.publish("forest", key, made_from) as folder:
             np.save(folder / "probabilities.npy", made)
     return np.asarray(np.load(place.root / "forest" / key / "probabilities.npy"))
@@ -368,50 +327,6 @@ def _counted(chosen: Mapping[str, Chosen], seconds: Mapping[str, float]) -> str:
         + "; smoothed over "
         + ", ".join(f"{span:g} s {count} times" for span, count in spans.items())
     )
-
-
-def _by_cow(settings: Mapping[str, Scored], cows: Sequence[str]) -> Table:
-    """Macro-F1 of each cow, mean over the seeds, and the means over cows."""
-    table = Table(
-        "", *cows, "mean", title="Ten cows, each held out: macro-F1 over the behaviours it has, mean over seeds"
-    )
-    for name, one in settings.items():
-        table.add_row(name, *(f"{value:.2f}" for value in one.by_animal()), f"{one.mean():.3f}")
-    return table
-
-
-def _differences(settings: Mapping[str, Scored]) -> Table:
-    """In points of macro-F1, paired over cows and seeds."""
-    table = Table("difference", "points", "95 % over cows and seeds", title="Paired over the cows and seeds")
-    plain = [name for name in settings if not name.endswith((SMOOTH, FIXED))]
-    smoothing = {
-        f"{name}: over 4 s minus not smoothed": Scored(
-            0, settings[name + FIXED].scores - settings[name].scores, settings[name].sought
-        )
-        for name in plain
-    }
-    _add(table, smoothing)
-    for kind in ("scratch", FOREST):
-        gains: dict[str, Scored] = {}
-        for share, end in product(SHARES, ("", SMOOTH)):
-            for ours in WEIGHTS if kind == FOREST else ("pre-trained",):
-                one, other = (settings[f"{name}, {share}{end}"] for name in (ours, kind))
-                gains[f"{ours} minus {kind}, {share}{end}"] = Scored(0, one.scores - other.scores, one.sought)
-                if kind == FOREST and share != "100 %":
-                    other = settings[f"{kind}, 100 %{end}"]
-                    gains[f"{ours}, {share} minus {kind}, 100 %{end}"] = Scored(
-                        0, one.scores - other.scores, one.sought
-                    )
-        _add(table, gains)
-    return table
-
-
-def _add(table: Table, gains: Mapping[str, Scored]) -> None:
-    """A row each; gains of one kind vary alike from seed to seed."""
-    seeds = seed_spread(gains.values())
-    for name, one in gains.items():
-        mean, low, high = (100 * value for value in interval(one, seeds))
-        table.add_row(name, f"{mean:+.1f}", f"{low:+.1f} to {high:+.1f}")
 
 
 if __name__ == "__main__":

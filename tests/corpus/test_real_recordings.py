@@ -1,6 +1,6 @@
 """Real recordings, where there are some: the readers give what is known of them.
 
-`AAR_RAY_DATA` names a folder with the sets of benchmarks/real_cattle.py; they are not part of the project.
+`AAR_RAY_DATA` names a folder with the sets of benchmarks/cattle.py; they are not part of the project.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from aar_ray.corpus.checks import check_data
 from aar_ray.corpus.harvest import Harvest, harvest
 from aar_ray.corpus.parts import parts
 from aar_ray.corpus.stretches import Findings
-from benchmarks.real_cattle import COWS, SOURCES
+from benchmarks.cattle import COWS, SOURCES
 
 ROOT = Path(os.environ.get("AAR_RAY_DATA", "no folder named by AAR_RAY_DATA"))
 pytestmark = pytest.mark.skipif(not ROOT.is_dir(), reason=f"real recordings are not there: {ROOT}")
