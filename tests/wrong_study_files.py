@@ -532,6 +532,18 @@ WRONG = [
         "one-sided spectrum of a window of 50 samples, got 27",
     ),
     (
+        "tfc.temperature: 0.2",
+        "¦finetune.context_seconds: 1.5",
+        "fixed.finetune.context_seconds: finetune.context_seconds must be 0 or at least data.step_seconds, 2, to reach "
+        "a neighbour, got 1.5",
+    ),
+    (
+        ENCODER,
+        "¦finetune.smoothing_seconds: {choice: [0, 0.5, 4]}",
+        "search.finetune.smoothing_seconds: finetune.smoothing_seconds must be 0 or at least data.step_seconds, 2, to "
+        "reach a neighbour, got 0.5",
+    ),
+    (
         ENCODER,
         "¦patchtst.heads: {integer: [2, 4]}",
         "search.patchtst.heads: patchtst.heads must divide patchtst.model_size in every combination, got "

@@ -158,6 +158,11 @@ def _model(record: StudyRecord) -> Iterator[str]:
         f"{of('pretrain.epochs')} epochs and fine-tuned for at most {of('finetune.epochs')} epochs with class-balanced "
         f"cross-entropy, keeping the epoch of the best validation {of('finetune.selection').replace('_', '-')}."
     )
+    if settings.get("finetune.context_seconds"):
+        yield (
+            "Beside a window's own embedding the classifier reads simple features, averaged over the windows that "
+            f"start at most {of('finetune.context_seconds')} s before or after it."
+        )
 
 
 def _search(record: StudyRecord) -> Iterator[str]:

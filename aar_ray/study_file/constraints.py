@@ -15,6 +15,7 @@ from aar_ray.study_file.wording import shown
 
 LENGTH, STRIDE = "patchtst.patch_length", "patchtst.patch_stride"
 HEADS, SIZE = "patchtst.heads", "patchtst.model_size"
+NEIGHBOURS = ("finetune.context_seconds", "finetune.smoothing_seconds")
 
 FORM = re.compile(r"\s*([^\s<>=]+)\s*<=\s*([^\s<>=]+)\s*")
 NEAR_FORM = re.compile(r"\s*([^\s<>=]+)\s*([<>=]+)\s*([^\s<>=]+)\s*")
@@ -43,6 +44,7 @@ def check_together(document: Document, space: Space, pairs: Collection[tuple[str
     _check_heads(document, space)
     _check_stride(document, space, pairs)
     _check_patch_length(document, space)
+    _check_neighbours(document, space)
 
 
 # --- require -----------------------------------------------------------------------------------------------------
@@ -226,6 +228,19 @@ def _window_samples(data: dict[str, Any]) -> int | None:
     if not all(isinstance(value, int | float) and 0 < value < 1e6 for value in given.values()):
         return None
     return Data.model_construct(**given).window_samples
+
+
+def _check_neighbours(document: Document, space: Space) -> None:
+    """Seconds that are to reach neighbouring windows do reach one."""
+    given = document.section("data").get("step_seconds", Data.model_fields["step_seconds"].default)
+    if not isinstance(given, int | float):
+        return
+    for name in NEIGHBOURS:
+        for seconds in space.values(name):
+            if 0 < seconds < given:
+                rule = f"must be 0 or at least data.step_seconds, {given:g}, to reach a neighbour"
+                _report_given(document, space, (name,), f"{name} {rule}, got {seconds:g}")
+                break
 
 
 def _check_labels(document: Document) -> None:

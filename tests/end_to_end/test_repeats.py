@@ -1,11 +1,14 @@
-"""Trials with seeds of their own, through real Ray: arms that are compared, and a search whose best are confirmed."""
+"""Trials with seeds of their own, through real Ray: arms that are compared, and a search whose best are confirmed.
+
+The search varies how much is seen around a window, so that its forests are told apart.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from small_study import small_comparison, small_study
+from small_study import SMALL, small_comparison, small_study
 from study_command import events_of, of
 
 
@@ -33,16 +36,28 @@ def test_arms_run_with_each_seed_and_each_seed_is_a_run_of_its_own(ray_cluster: 
 
 
 def test_the_best_of_a_search_run_again_and_scratch_gets_the_same_seeds(ray_cluster: Any, tmp_path: Path) -> None:
-    search = {"finetune.learning_rate": {"choice": [1e-4, 1e-3]}}
+    search = {"finetune.context_seconds": {"choice": [0.0, 20.0]}}
+    # long enough for what is around a window to be worth something
+    fixed = {**SMALL["fixed"], "finetune.learning_rate": 1e-2, "finetune.epochs": 6}
     study = small_study(
-        search=search, budget={"trials": 2}, confirm={"best": 1, "seeds": 1}, store=str(tmp_path / "store")
+        search=search, fixed=fixed, budget={"trials": 2}, confirm={"best": 1, "seeds": 1}, store=str(tmp_path / "store")
     )
     events = events_of(study, tmp_path)
     started = of(events, "trial_started")
     ends = {event["trial"]: event["macro_f1"] for event in of(events, "trial_finished")}
     best = max((0, 1), key=lambda trial: (ends[trial], -trial))
     assert [(event["origin"], event["repeat_of"]) for event in started[2:]] == [("confirmation", best)]
-    scratch = of(events, "baseline_finished")[-1]
-    assert scratch["name"] == "scratch, winner"
+    baselines = {event["name"]: event for event in of(events, "baseline_finished")}
+    scratch = baselines["scratch, winner"]
     assert {fold["seed"] for fold in scratch["folds"]} == {started[best]["seed"], started[2]["seed"]}
     assert len(scratch["folds"]) == 6
+    # a forest sees what trial 0 sees, and another one what the winner sees, should that be something else
+    seen = {event["trial"]: event["settings"]["finetune.context_seconds"] for event in started}
+    expected = {"random forest": seen[0]} | ({"random forest, winner": seen[best]} if seen[best] != seen[0] else {})
+    forests = [
+        (name, fold["result"]["applied"]["finetune.context_seconds"])
+        for name, event in baselines.items()
+        for fold in event["folds"]
+        if name.startswith("random forest")
+    ]
+    assert sorted(set(forests)) == sorted(expected.items())

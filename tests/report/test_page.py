@@ -200,6 +200,7 @@ def test_missing_artifacts_of_the_winner_are_named(tmp_path: Path) -> None:
 
 def test_the_methods_paragraph_and_the_checklist_tell_what_was_done(tmp_path: Path) -> None:
     settings = {"patchtst.model_size": 24, "patchtst.layers": 1, "patchtst.heads": 2, "finetune.selection": "macro_f1"}
+    settings["finetune.context_seconds"] = 30.0
     start = {
         **journal.started(simulated=False)[0],
         "settings": settings,
@@ -211,6 +212,7 @@ def test_the_methods_paragraph_and_the_checklist_tell_what_was_done(tmp_path: Pa
     write_report(folder)
     text = (folder / "report.md").read_text()
     assert "A PatchTST encoder (D 24, 1 layers, 2 heads" in text
+    assert "averaged over the windows that start at most 30 s before or after it." in text
     assert "multivariate TPE (Optuna 5.0.0) over tfc.contrastive_weight 0.1 to 0.9" in text
     assert "- [x] Validation by animal: no animal trains and validates in one fold (3 folds)" in text
     assert "- [ ] The winner's score comes from runs that did not choose it" in text
