@@ -198,9 +198,10 @@ def next_steps(record: StudyRecord, found: list[Importance]) -> list[Note]:
     without = [one.name for one in found if not one.shown]
     if without:
         steps.append(f"Fix what showed no effect, and search the rest: {', '.join(without)}.")
-    for comparison in comparisons(record):
-        if comparison.other == "random forest" and comparison.difference.low < 0:
-            steps.append("The network is not shown to beat a random forest on simple features: start there.")
+    compared = comparisons(record)
+    if any(one.other.startswith("random forest") and one.difference.low < 0 for one in compared):
+        steps.append("The network is not shown to beat a random forest on simple features: start there.")
+    for comparison in compared:
         if comparison.other.startswith("scratch, winner") and comparison.difference.low < 0:
             steps.append(
                 "Pre-training is not shown to help: compare arms, pre-trained and scratch, over several seeds."
