@@ -98,5 +98,6 @@ FIXED_SECONDS = 4.0
 """Of lines for which no search chose, so that they tell what smoothing is worth."""
 
 CONTEXTS = {"": 0.0, ", context": 30.0}
+"""Seconds either way that all three models see around a window, in lines of their own."""
 SEARCHED = ", context searched"
-"""Seconds either way that all three models see around a window: lines for each, and for what a search chooses."""
+"""Of lines for what each search chose of them."""
