@@ -114,13 +114,19 @@ def mixed_values(
     projected: Float[Tensor, "*rows tokens 3 heads size"],
 ) -> Float[Tensor, "*rows tokens heads size"]:
     """softmax(Q Kᵀ / √d) V of each head and row, from Q, K and V of each token; the softmax in float32 at least."""
-    if projected.device.type == "cpu" and projected.dtype in (torch.float32, torch.float64):
+    if projected.device.type == "cpu":
         return _ShortAttention.apply(projected.flatten(0, -5)).unflatten(0, projected.shape[:-4])
+    return plainly_mixed_values(projected)
+
+
+def plainly_mixed_values(
+    projected: Float[Tensor, "*rows tokens 3 heads size"],
+) -> Float[Tensor, "*rows tokens heads size"]:
+    """The same in torch's own steps, which a GPU takes."""
     query, key, value = projected.transpose(-4, -2).unbind(-3)  # each [*rows, heads, tokens, size]
     # plain products: at 6 to 25 tokens the fused kernels cost more than they save
     scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-1, -2)
-    precise = scores if scores.dtype == torch.float64 else scores.float()
-    return (precise.softmax(dim=-1).to(value.dtype) @ value).transpose(-3, -2)
+    return (_precise(scores).softmax(dim=-1).to(value.dtype) @ value).transpose(-3, -2)
 
 
 class _ShortAttention(torch.autograd.Function):
@@ -133,24 +139,31 @@ class _ShortAttention(torch.autograd.Function):
     def forward(ctx: Any, projected: Float[Tensor, "rows tokens 3 heads size"]) -> Tensor:
         rows, tokens, _, heads, size = projected.shape
         query, key, value = projected.permute(2, 0, 3, 1, 4).reshape(3, rows * heads, tokens, size)
-        shares = torch.bmm(query, key.transpose(1, 2)).mul_(size**-0.5)
-        shares.sub_(shares.amax(dim=-1, keepdim=True)).exp_()
-        shares.div_(shares.sum(dim=-1, keepdim=True))
-        ctx.save_for_backward(query, key, value, shares)
+        precise = _precise(torch.bmm(query, key.transpose(1, 2))).mul_(size**-0.5)
+        precise.sub_(precise.amax(dim=-1, keepdim=True)).exp_()
+        precise.div_(precise.sum(dim=-1, keepdim=True))
+        shares = precise.to(value.dtype)
+        ctx.save_for_backward(query, key, value, precise, shares)
         return torch.bmm(shares, value).view(rows, heads, tokens, size).transpose(1, 2)
 
     @staticmethod
     def backward(ctx: Any, gradient: Float[Tensor, "rows tokens heads size"]) -> Tensor:
-        query, key, value, shares = ctx.saved_tensors
+        query, key, value, precise, shares = ctx.saved_tensors
         rows, tokens, heads, size = gradient.shape
         mixed = gradient.transpose(1, 2).reshape(rows * heads, tokens, size)
         both = query.new_empty(3, rows * heads, tokens, size)
         torch.bmm(shares.transpose(1, 2), mixed, out=both[2])
-        scores = torch.bmm(mixed, value.transpose(1, 2)).mul_(shares)
-        scores.addcmul_(shares, scores.sum(dim=-1, keepdim=True), value=-1).mul_(size**-0.5)
+        scores = _precise(torch.bmm(mixed, value.transpose(1, 2))).mul_(precise)
+        scores.addcmul_(precise, scores.sum(dim=-1, keepdim=True), value=-1).mul_(size**-0.5)
+        scores = scores.to(value.dtype)
         torch.bmm(scores, key, out=both[0])
         torch.bmm(scores.transpose(1, 2), query, out=both[1])
         return both.view(3, rows, heads, tokens, size).permute(1, 3, 0, 2, 4)
+
+
+def _precise(values: Tensor) -> Tensor:
+    """In float32 at least: the same tensor, or a copy of one that is less precise."""
+    return values if values.dtype == torch.float64 else values.float()
 
 
 def _beside_rows(parameter: Float[Tensor, "models size"], inputs: Tensor) -> Tensor:

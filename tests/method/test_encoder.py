@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from aar_ray.method.encoder import PatchTSTEncoder, SelfAttention, TokenBatchNorm, TransformerLayer
-from aar_ray.method.layers import mixed_values
+from aar_ray.method.layers import mixed_values, plainly_mixed_values
 from aar_ray.method.patches import cut_patches
 
 AXES, LENGTH, HEADS, SIZE = 3, 23, 2, 14
@@ -243,9 +244,22 @@ def test_a_patch_longer_than_the_series_is_refused() -> None:
         build(patch_length=29)
 
 
-def test_attention_in_half_precision_is_that_of_full_precision_but_for_its_rounding() -> None:
-    # the other path: processors take float32 and float64 by a function of their own
-    projected = 2 * torch.randn(5, 11, 3, 2, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    full, half = mixed_values(projected), mixed_values(projected.bfloat16())
-    assert half.dtype == torch.bfloat16
-    assert (half.double() - full).abs().mean() < 0.02  # a scale of √11 in place of √7 gives 0.1
+@pytest.mark.parametrize("form", [mixed_values, plainly_mixed_values])
+@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 0.02)])
+def test_attention_and_its_gradient_are_the_formula_but_for_rounding(
+    form: Callable[[Tensor], Tensor], dtype: torch.dtype, rounding: float
+) -> None:
+    generator = torch.Generator().manual_seed(1)
+    projected = 2 * torch.randn(5, 11, 3, 2, 7, generator=generator, dtype=torch.float64)
+    weight = torch.randn(5, 11, 2, 7, generator=generator, dtype=torch.float64)
+    exact, given = projected.clone().requires_grad_(), projected.to(dtype).requires_grad_()
+    query, key, value = exact.unbind(2)  # each [rows, tokens, heads, size]
+    shares = (torch.einsum("rthd,rshd->rhts", query, key) / math.sqrt(7)).softmax(dim=-1)
+    expected, mixed = torch.einsum("rhts,rshd->rthd", shares, value), form(given)
+    assert mixed.dtype == dtype
+    # in the mean: a scale of √11 in place of √7 gives 0.1
+    assert (mixed.double() - expected).abs().mean() < rounding
+    (slope,) = torch.autograd.grad((expected * weight).sum(), exact)
+    (found,) = torch.autograd.grad((mixed * weight.to(dtype)).sum(), given)
+    assert found.dtype == dtype
+    assert (found.double() - slope).abs().mean() < rounding
