@@ -1,4 +1,4 @@
-"""Ray Tune's searcher and callback of a study: both speak to the journal; no decision rests on anything else."""
+"""Ray Tune's searcher and callback of a study: both speak to the journal; what follows rests on nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Smoothing against a double loop, and what it must not depend on."""
+"""The mean over neighbours against a double loop, and what it must not depend on."""
 
 from __future__ import annotations
 

@@ -146,7 +146,6 @@ def test_a_classifier_with_a_context_is_the_same_when_it_is_read_again(encoder: 
 def test_the_contexts_scale_has_no_part() -> None:
     plain = in_context(in_g(), context_seconds=6.0)
     assert plain.context is not None
-    assert plain.context is not None
     contexts = torch.as_tensor(plain.context)
     module = Context(plain.context_size, 5).double()
     module.standardise(contexts)
