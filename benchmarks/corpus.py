@@ -39,8 +39,9 @@ from aar_ray.config import SimulatedSource, Study
 from aar_ray.corpus.files import read_windows, window_files
 from aar_ray.corpus.parts import parts
 from aar_ray.corpus.readers import read
+from aar_ray.corpus.reading import Corpus
 from aar_ray.corpus.resample import filter_for
-from aar_ray.corpus.shards import Corpus, build_corpus
+from aar_ray.corpus.shards import build_corpus
 from aar_ray.corpus.stretches import Findings
 from aar_ray.store import Store
 

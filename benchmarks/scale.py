@@ -31,7 +31,8 @@ from ray.cluster_utils import Cluster
 
 from aar_ray.config import dotted, settings_from
 from aar_ray.corpus.files import window_files
-from aar_ray.corpus.shards import Corpus, build_corpus, read_corpus
+from aar_ray.corpus.reading import Corpus, read_corpus
+from aar_ray.corpus.shards import build_corpus
 from aar_ray.search.groups import _run_group
 from aar_ray.search.placement import Placement
 from aar_ray.store import Store

@@ -7,7 +7,6 @@ where the store is, on a cluster of any size, and in an order that no cluster ch
 from __future__ import annotations
 
 import json
-import logging
 import os
 import pickle
 import shutil
@@ -30,6 +29,7 @@ from aar_ray.corpus.deal import Bucket, Dealer, draw_orders, read_buckets
 from aar_ray.corpus.files import GROUP_ROWS, window_table, write_windows
 from aar_ray.corpus.harvest import Harvest, ReadBatch, read_batches, windows_of
 from aar_ray.corpus.parts import Part
+from aar_ray.corpus.reading import be_quiet
 from aar_ray.corpus.recording import InputError
 from aar_ray.corpus.summary import Summary, Sums, sums_of
 from aar_ray.seeds import stream
@@ -228,13 +228,3 @@ def _readers(seen: Mapping[str, tuple[int, int]]) -> Literal["all nodes", "this 
         sees.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote() for node in others
     ]
     return "all nodes" if all(ray.get(asked)) else "this node for all"
-
-
-def be_quiet() -> None:
-    """Ray Data without progress bars and chatter."""
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    for handler in logging.getLogger("ray.data").handlers:
-        if isinstance(handler, logging.StreamHandler):
-            handler.setLevel(logging.ERROR)

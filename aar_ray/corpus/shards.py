@@ -1,30 +1,22 @@
-"""Corpora in the store: built once for what they are made of, found again, and read back."""
+"""Corpora in the store: built once for what they are made of, and found again."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import numpy as np
-import pyarrow.parquet as pq
-import ray
-import ray.data
-from numpy.typing import NDArray
 
 from aar_ray.config import Study
 from aar_ray.corpus.checks import check_contents, labelled_parts, unlabelled_parts
-from aar_ray.corpus.files import Coder, Resident, labels_of, read_labelled, window_files
+from aar_ray.corpus.files import read_labelled
 from aar_ray.corpus.guards import check_sensors
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.corpus.parts import Part, fingerprint
-from aar_ray.corpus.pipeline import Say, be_quiet, seen_of, write_corpus
+from aar_ray.corpus.pipeline import Say, seen_of, write_corpus
+from aar_ray.corpus.reading import Corpus
 from aar_ray.corpus.recording import InputError
 from aar_ray.store import Store, stage_key
 
@@ -32,21 +24,6 @@ VERSION = 3
 """Of the code that makes a corpus; raised whenever the same settings would give other windows."""
 SUMMARY = "summary.json"
 SKETCHES = "sketches.json"
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Windows in the store."""
-
-    key: str
-    folder: Path
-    windows: int
-    summary: dict[str, Any]
-    """By source; see `aar_ray.corpus.summary.Summary`."""
-    cached: bool
-    """Whether it had been built before."""
-    seconds: float
-    """Taken to find or build it."""
 
 
 def build_corpus(study: Study, store: Store, say: Say = lambda _: None) -> Corpus:
@@ -91,52 +68,6 @@ def build_labelled(
         )
     check_sensors(labelled)
     return labelled, corpus
-
-
-def read_corpus(corpus: Corpus) -> ray.data.Dataset:
-    """The corpus in Ray's object store: window (float32 [3, L], g), source, recording."""
-    be_quiet()
-    # read here and not in tasks: on a cluster only this node has the store
-    columns = ["window", "source", "recording"]
-    tables: list[Any] = [ray.put(pq.read_table(file, columns=columns)) for file in window_files(corpus.folder)]
-    return ray.data.from_arrow_refs(tables)
-
-
-def resident_windows(batches: Iterable[Mapping[str, NDArray[Any]]]) -> Resident:
-    """All windows of a worker's batches as one array.
-
-    Args:
-        batches: window [b, 3, L] in g, source [b] and recording [b], as `read_corpus` gives them.
-    """
-    found = list(batches)
-    return Resident(
-        windows=np.concatenate([batch["window"] for batch in found]),
-        sources=labels_of(np.concatenate([batch["source"] for batch in found])),
-        recordings=labels_of(np.concatenate([batch["recording"] for batch in found])),
-    )
-
-
-def mapped_windows(batches: Iterable[Mapping[str, NDArray[Any]]]) -> Resident:
-    """The same on disk: in a file that goes with this process, so that memory holds one batch at a time.
-
-    Args:
-        batches: as for `resident_windows`.
-
-    Raises:
-        OSError: the folder for temporary files has no room.
-    """
-    sources, recordings = Coder(), Coder()
-    shape: tuple[int, ...] = ()
-    with tempfile.TemporaryFile(prefix="windows-") as file:
-        for batch in batches:
-            shape = batch["window"].shape[1:]
-            file.write(np.ascontiguousarray(batch["window"], dtype=np.float32).data)
-            sources.add(batch["source"])
-            recordings.add(batch["recording"])
-        file.flush()
-        coded = sources.labels()
-        windows = np.memmap(file, dtype=np.float32, mode="r", shape=(len(coded.codes), *shape))
-    return Resident(windows, coded, recordings.labels())
 
 
 def _build(stage: str, parts: tuple[Part, ...], study: Study, store: Store, say: Say) -> Corpus:

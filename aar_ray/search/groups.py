@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from aar_ray.corpus.files import window_files
 from aar_ray.corpus.labelled import LabelledWindows
-from aar_ray.corpus.shards import Corpus, read_corpus
+from aar_ray.corpus.reading import Corpus, read_corpus
 from aar_ray.search.folds import LOOK_UP_SECONDS, Stopped
 from aar_ray.search.placement import Placement
 from aar_ray.search.trial import reason_of

@@ -11,7 +11,8 @@ import ray
 
 from aar_ray.config import Study
 from aar_ray.corpus.labelled import LabelledWindows
-from aar_ray.corpus.shards import Corpus, build_corpus, build_labelled
+from aar_ray.corpus.reading import Corpus
+from aar_ray.corpus.shards import build_corpus, build_labelled
 from aar_ray.corpus.splits import Fold, make_folds
 from aar_ray.search.artifacts import PretrainStage
 from aar_ray.search.folds import Folds

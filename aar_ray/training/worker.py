@@ -21,7 +21,7 @@ import torch.distributed as dist
 from aar_ray.config import settings_from
 from aar_ray.corpus.files import Resident, read_resident
 from aar_ray.corpus.normalise import Scope
-from aar_ray.corpus.shards import mapped_windows, resident_windows
+from aar_ray.corpus.reading import mapped_windows, resident_windows
 from aar_ray.method.scale import Scale
 from aar_ray.training.checkpoint import Checkpoint
 from aar_ray.training.pretrain import Diverged, pretrain

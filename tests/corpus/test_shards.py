@@ -19,15 +19,9 @@ from aar_ray.corpus.files import about_file, read_resident, window_files, write_
 from aar_ray.corpus.harvest import harvest
 from aar_ray.corpus.normalise import Scope, statistics_of
 from aar_ray.corpus.parts import parts
+from aar_ray.corpus.reading import Corpus, mapped_windows, read_corpus, resident_windows
 from aar_ray.corpus.recording import InputError
-from aar_ray.corpus.shards import (
-    Corpus,
-    build_corpus,
-    build_labelled,
-    mapped_windows,
-    read_corpus,
-    resident_windows,
-)
+from aar_ray.corpus.shards import build_corpus, build_labelled
 from aar_ray.corpus.stretches import Findings
 from aar_ray.store import Store
 

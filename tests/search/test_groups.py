@@ -15,7 +15,7 @@ import ray
 import torch
 
 from aar_ray.config import Settings, dotted
-from aar_ray.corpus.shards import Corpus
+from aar_ray.corpus.reading import Corpus
 from aar_ray.search import groups
 from aar_ray.search.artifacts import PretrainStage
 from aar_ray.search.groups import REPLACEMENTS, Groups
