@@ -23,6 +23,7 @@ from aar_ray.search.cautions import patch_warnings
 from aar_ray.search.failures import Failures, GivenUp
 from aar_ray.search.folds import Folds, Stopped, mean_macro_f1, pooled_scores
 from aar_ray.search.garbage import GIGABYTE, collect, remember
+from aar_ray.search.groups import warm
 from aar_ray.search.journal import Event, Journal, history, known_trials, number_of_folds
 from aar_ray.search.placement import Placement
 from aar_ray.search.precision import settle_precision
@@ -73,6 +74,7 @@ def run_study(
     store = Store(study.store)
     emit = _Writer(journal, observe)
     say("building the corpus")
+    warm(placement.groups)
     prepared = prepare(study, placement, store, say)
     remember(store, journal.path)
     emit("study_started", **_beginning(prepared))
@@ -93,8 +95,9 @@ def run_study(
         if _trials_to_come(study, journal.events):
             say("starting the worker groups")
             groups = prepared.groups(stages, scratch)
+            ray.get(stages.expect_group.remote())
             served = threads.submit(groups.serve, stopped, drained.is_set)
-            groups.wait(say)
+            threads.submit(groups.watch, say, stopped)
         # these need no encoder and fill the processors while the first one is made
         baselines = {
             "random forest": threads.submit(_forest, folds, study.reference(), study.seed, stopped),

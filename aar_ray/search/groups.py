@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,15 +101,19 @@ class Groups:
         for task in left:
             ray.cancel(task, force=True)
 
-    def wait(self, say: Callable[[str], None]) -> None:
-        """Wait until one is up and say where it keeps its windows; where that takes long, say what it waits for."""
-        up = self.stages.staffed.remote()
-        while not ray.wait([up], timeout=PLACING_SECONDS)[0]:
-            free, wanted = ray.available_resources(), self.placement
-            say(
-                f"waiting for a worker group of {wanted.workers} x ({wanted.worker_cpus:g} CPU, "
-                f"{wanted.worker_gpus:g} GPU): {free.get('CPU', 0):g} CPU, {free.get('GPU', 0):g} GPU are free"
-            )
+    def watch(self, say: Callable[[str], None], stopped: Stopped) -> None:
+        """Say where the first one keeps its windows; where it takes long to come up, say what it waits for."""
+        up, since = self.stages.staffed.remote(), time.monotonic()
+        while not ray.wait([up], timeout=LOOK_UP_SECONDS)[0]:
+            if stopped():
+                return
+            if time.monotonic() > since + PLACING_SECONDS:
+                since = time.monotonic()
+                free, wanted = ray.available_resources(), self.placement
+                say(
+                    f"waiting for a worker group of {wanted.workers} x ({wanted.worker_cpus:g} CPU, "
+                    f"{wanted.worker_gpus:g} GPU): {free.get('CPU', 0):g} CPU, {free.get('GPU', 0):g} GPU are free"
+                )
         if kept := ray.get(up):
             say(kept)
 
@@ -163,6 +168,20 @@ def _run_group(
         datasets={"corpus": dataset},
     )
     trainer.fit()
+
+
+def warm(groups: int) -> None:
+    """Have processes of this node import what the tasks of groups need, which takes seconds, while others are at work.
+
+    Ray keeps a process whose task has ended for the next one; actors always get one of their own.
+    """
+    for _ in range(groups):
+        on_this_node(_imported).remote()
+
+
+@ray.remote(max_retries=0)
+def _imported() -> None:
+    """Nothing: a process imports this module in order to call it."""
 
 
 def on_this_node(remote: Any, **options: Any) -> Any:

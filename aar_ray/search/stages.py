@@ -93,6 +93,7 @@ class Stages:
         self.turns: dict[str, int] = {}
         self.no_more = False
         self.up = asyncio.Event()
+        self.group_comes = False
         self.kept: str | None = None
         self.gave_up: str | None = None
         self.epochs_done = 0
@@ -144,16 +145,18 @@ class Stages:
     async def claim(self, keys: Sequence[str], claimer: str) -> dict[str, dict[str, Any] | bool]:
         """Of each fine-tuning the result where it is done, else whether the claimer is the one to do it.
 
-        To be called again and again while it is being done: a claim that is not renewed is free for others.
+        To be called again and again while it is being done: a claim that is not renewed is free for others. Before the
+        first worker group is up nobody is to do anything: tasks that are queued then would keep its processors from it.
 
         Raises:
             GivenUp: the disk is full.
         """
         self.claims.drop_stale()
+        begins = self.up.is_set() or not self.group_comes
         states: dict[str, dict[str, Any] | bool] = {}
         for key in keys:
             with self._disk():
-                states[key] = self.artifacts.result(key) or self.claims.claim(key, claimer)
+                states[key] = self.artifacts.result(key) or (begins and self.claims.claim(key, claimer))
             if states[key] is True and (result := self.artifacts.result(key)):
                 # published between the two looks
                 self.claims.release(key)
@@ -243,11 +246,12 @@ class Stages:
 
     # --- asked by the study ---
 
-    async def staffed(self) -> str | None:
-        """Wait until a group is up: tasks that are queued before it would keep its processors from it.
+    async def expect_group(self) -> None:
+        """A worker group is about to be started: what is not pre-training waits for it."""
+        self.group_comes = True
 
-        Returns where it keeps its windows, if it has said so.
-        """
+    async def staffed(self) -> str | None:
+        """Wait until a group is up; returns where it keeps its windows, if it has said so."""
         await self.up.wait()
         return self.kept
 

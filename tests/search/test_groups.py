@@ -99,7 +99,7 @@ def test_where_the_groups_cannot_be_started_nobody_waits_for_ever(stages: Any, m
     monkeypatch.setattr(groups, "read_corpus", unreadable)
     with pytest.raises(OSError, match="Input/output error"):
         served.serve(lambda: False, lambda: False)
-    served.wait(lambda _: None)
+    served.watch(lambda _: None, lambda: False)
     news = ray.get(stages.news.remote(key, 0))
     assert news["state"] == "given up"
     assert news["reason"].endswith("could not be kept up: OSError: Input/output error: corpus.parquet")

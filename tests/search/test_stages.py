@@ -23,6 +23,8 @@ from aar_ray.store import Store
 from aar_ray.training.checkpoint import Checkpoint
 
 STAGE = PretrainStage(corpus="c" * 20, workers=1)
+OPEN, DONE = "e" * 20, "d" * 20
+"""Keys of two fine-tunings."""
 
 
 def settings(**changes: Any) -> dict[str, Any]:
@@ -258,6 +260,27 @@ def test_the_study_may_wait_for_the_first_group(tmp_path: Path) -> None:
         await waiting
         await stages.drain()
         assert await group is None
+
+    run(steps())
+
+
+def test_folds_wait_for_a_group_that_is_to_come_and_results_do_not(tmp_path: Path) -> None:
+    async def steps() -> None:
+        stages = Stages(str(tmp_path), STAGE)
+        await stages.keep(DONE, {"fold": 0}, {"result": {"macro_f1": 0.5}})
+        await stages.expect_group()
+        assert await stages.claim([OPEN, DONE], "trial") == {OPEN: False, DONE: {"macro_f1": 0.5}}
+        group = asyncio.create_task(stages.take("a"))
+        await stages.staffed()
+        assert (await stages.claim([OPEN], "trial"))[OPEN] is True
+        await stages.drain()
+        assert await group is None
+        # one that nobody expects is not waited for, nor one that cannot come any more
+        assert (await Stages(str(tmp_path / "other"), STAGE).claim([OPEN], "trial"))[OPEN] is True
+        hopeless = Stages(str(tmp_path / "third"), STAGE)
+        await hopeless.expect_group()
+        await hopeless.give_up("no group stays up")
+        assert (await hopeless.claim([OPEN], "trial"))[OPEN] is True
 
     run(steps())
 
