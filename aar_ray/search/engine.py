@@ -286,7 +286,13 @@ def as_begun(study: Study, events: Sequence[Event]) -> Study:
 def _scratch(folds: Folds, settings: Settings, seeds: Sequence[int], stopped: Stopped) -> list[dict[str, Any]]:
     """Folds of the same model from random weights with the same seeds; there is no encoder worth freezing then."""
     trained = settings_from({**dotted(settings), **SCRATCH})
-    return [fold for seed in seeds for fold in folds.finetuned(trained, None, seed, stopped)]
+
+    def of_seed(seed: int) -> list[dict[str, Any]]:
+        return list(folds.finetuned(trained, None, seed, stopped))
+
+    # all seeds at once: a seed's tasks do not end together, and others have their processors meanwhile
+    with ThreadPoolExecutor(len(seeds)) as threads:
+        return [fold for of_one in threads.map(of_seed, seeds) for fold in of_one]
 
 
 def _forest(folds: Folds, settings: Settings, seed: int, stopped: Stopped) -> list[dict[str, Any]]:
