@@ -78,7 +78,11 @@ class PlainStages:
     def of(cls, study: Study) -> PlainStages:
         """Of a study whose corpus is in its store."""
         node = {"CPU": 2.0, "trial_slot": float(study.resources.trial_slots)}
-        prepared = prepare(study, place(study.resources, [node]), Store(study.store))
+        return cls.reading(prepare(study, place(study.resources, [node]), Store(study.store)))
+
+    @classmethod
+    def reading(cls, prepared: Prepared) -> PlainStages:
+        """Of data that is found; reads the corpus from its files."""
         resident = read_resident(prepared.corpus.folder)
         return cls(prepared, resident, torch.from_numpy(resident.windows))
 
@@ -94,15 +98,21 @@ class PlainStages:
     def finetuned(self, settings: Settings, folds: Sequence[Fold], seed: int, encoder: Any) -> list[float]:
         """Macro-F1 of each fold."""
         began = time.perf_counter()
-        scope, labelled = settings.normalise.scope, self.prepared.labelled
-        jobs = [Job(*normalised_for(labelled, fold, scope), settings, seed, encoder) for fold in folds]
-        scores = []
-        for outcome in finetune_bundle(jobs):
-            if isinstance(outcome, ArithmeticError):
-                raise outcome
-            scores.append(outcome.result["macro_f1"])
+        scores = finetuned(self.prepared, settings, folds, seed, encoder)
         self.seconds["finetune"] += time.perf_counter() - began
         return scores
+
+
+def finetuned(prepared: Prepared, settings: Settings, folds: Sequence[Fold], seed: int, encoder: Any) -> list[float]:
+    """Macro-F1 of each fold, all trained together; no encoder starts from random weights."""
+    scope, labelled = settings.normalise.scope, prepared.labelled
+    jobs = [Job(*normalised_for(labelled, fold, scope), settings, seed, encoder) for fold in folds]
+    scores = []
+    for outcome in finetune_bundle(jobs):
+        if isinstance(outcome, ArithmeticError):
+            raise outcome
+        scores.append(outcome.result["macro_f1"])
+    return scores
 
 
 def finished(folder: Path) -> tuple[Study, list[Event]]:
