@@ -1,17 +1,22 @@
-"""The benchmark of a whole sweep: its plain loop does the trials of the study, and reports where ASHA decides."""
+"""The benchmark of a whole sweep: its plain loop finds the study's trials, and reports where ASHA decides."""
 
 from __future__ import annotations
 
 import importlib
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_study import small_study
-from study_command import events_of
 
+from aar_ray.config import dotted
 from aar_ray.corpus.splits import Fold
+from aar_ray.search.journal import Event
+from aar_ray.search.space import Space
+from aar_ray.seeds import stream
+from aar_ray.study_file.loader import load_study
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -42,20 +47,18 @@ def test_the_loop_trains_the_folds_between_two_rungs_of_asha_together(benchmark:
     assert len(bundles) == len(rungs)
 
 
-def test_the_loop_runs_the_trials_of_the_study_and_pre_trains_each(
-    ray_cluster: Any, tmp_path: Path, benchmark: Any
-) -> None:
-    sweep = benchmark("sweep")
-    study = small_study(
-        budget={"trials": 2}, confirm={"best": 1, "seeds": 1}, resources={"trial_slots": 2, "cpus": 2},
-        store=str(tmp_path / "store"),
-    )  # fmt: skip
-    events = events_of(study, tmp_path)
-    study_did, loop_did = sweep.study_side(0.0, tmp_path / "store", events), sweep.plain(tmp_path)
-    sweep.check_same(study_did, loop_did)
-    assert study_did.trials == loop_did.trials == 3
-    assert study_did.pretrains == study_did.encoders == loop_did.encoders == 2
-    assert loop_did.pretrains == loop_did.groups == 3
-    # ASHA hears of the first fold of a trial and then of all
-    assert {fold for fold in loop_did.scores if fold[0] == 2} == {fold for fold in study_did.scores if fold[0] == 2}
-    assert sweep.differ(study_did, loop_did) < 1e-6
+def test_the_loop_finds_the_trial_of_each_point_that_optuna_is_given(benchmark: Any) -> None:
+    plain = benchmark("plain_sweep")
+    study = load_study(BENCHMARKS.parent / "studies" / "tfc_sweep.yaml")
+    space, chance = Space(study), stream(5, "points")
+    drawn = [space.settings_at({name: chance.random() for name in space.distributions}, {}) for _ in range(40)]
+    events: list[Event] = [{"event": "study_started", "settings": dotted(study.reference())}]
+    for number, settings in enumerate(drawn):
+        events.append({"event": "trial_started", "trial": number, "settings": settings, "seed": 0, "repeat_of": None})
+    events.append({**events[1], "trial": len(drawn), "seed": 1, "repeat_of": 0})
+    # through a file, as a journal is
+    trials = plain.trials_of(json.loads(json.dumps(events)))
+    loop = plain.Plain(study, None, tuple(trials))
+    assert [loop.number(space.params(settings)) for settings in drawn] == list(range(len(drawn)))
+    assert loop.number({"trial": len(drawn)}) == len(drawn)
+    assert trials[-1] == replace(trials[0], seed=1, confirms=True)
