@@ -40,8 +40,9 @@ class Range:
             return self.low + self.step * min(math.floor(share * count), count - 1)
         high = min(self.high, upper)
         if self.log:
-            # rounding must not lift the value over its bound
-            return min(math.exp(math.log(self.low) + share * (math.log(high) - math.log(self.low))), high)
+            # rounding must not carry the value over either bound
+            value = math.exp(math.log(self.low) + share * (math.log(high) - math.log(self.low)))
+            return min(max(value, self.low), high)
         return min(self.low + share * (high - self.low), high)
 
     def share(self, value: float, upper: float = math.inf) -> float:

@@ -206,6 +206,15 @@ def test_a_grid_has_both_ends_of_a_range_and_every_choice() -> None:
     assert {point["patchtst.patch_length"] for point in points} == {8, 12, 16}
 
 
+@pytest.mark.parametrize("ends", [[3e-5, 3e-3], [1e-4, 1e-1], [7e-6, 0.9]])
+def test_every_point_of_a_logarithmic_grid_lies_in_its_space(ends: list[float]) -> None:
+    # exp(log(3e-5)) is below 3e-5
+    space = space_of({"finetune.learning_rate": {"log_uniform": ends}, "tfc.margin": {"uniform": [0.2, 1.0]}})
+    points = list(space.grid(3, {}))
+    assert [space.outside(point) for point in points] == [None] * 9
+    assert all(space.params(point) is not None for point in points)
+
+
 def test_a_larger_setting_in_steps_begins_at_a_step_of_its_own() -> None:
     space = space_of(
         {"patchtst.patch_length": {"integer": [2, 18], "step": 4}, "patchtst.patch_stride": {"integer": [4, 11]}},
