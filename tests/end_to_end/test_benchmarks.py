@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from study_command import of
 
 from aar_ray.search.journal import read_events
 
@@ -49,8 +50,7 @@ def test_a_plain_tuner_gives_the_same_scores_and_makes_encoders_again(scripts: A
     assert measured.encoders < TRIALS
     made = list((folder / "store" / "pretrain").glob("*/made_from.json"))
     assert len(made) == measured.encoders
-    events = list(read_events(folder / "results" / "tiny" / "journal.jsonl"))
-    ended = {event["trial"]: event["macro_f1"] for event in events if event["event"] == "trial_finished"}
-    assert ended
-    for trial, score in ended.items():
-        assert score == pytest.approx(tuner.scores[str(trial)], abs=1e-6)
+    ended = of(list(read_events(folder / "results" / "tiny" / "journal.jsonl")), "trial_finished")
+    complete = {str(event["trial"]): event["macro_f1"] for event in ended if event["state"] == "complete"}
+    assert complete
+    assert complete == {trial: pytest.approx(tuner.scores[trial], abs=1e-6) for trial in complete}
