@@ -94,8 +94,8 @@ def phases(events: list[Event], began: float, ended: float) -> dict[str, float]:
 
     moments = {
         "imports, Ray, corpus": at("study_started", -1),
-        "worker group": at("trial_started", 0),
-        "first epoch": at("pretrain_epoch", 0),
+        "until the first trial": at("trial_started", 0),
+        "worker group, first epoch": at("pretrain_epoch", 0),
         "trials": at("trial_finished", -1),
         "baselines": at("study_finished", 0),
         "report, end of Ray": ended,
