@@ -57,6 +57,12 @@ IDLE = [
         "finetune.rotation_degrees is 0",
     ),
     (
+        "finetune.context_form={choice: [mean, own_mean_spread]}",
+        [],
+        ["finetune.context_seconds=30"],
+        "finetune.context_seconds is 0",
+    ),
+    (
         "finetune.layer_decay={uniform: [0.5, 1]}",
         ["finetune.encoder=frozen"],
         ["finetune.encoder=trained"],

@@ -202,12 +202,21 @@ class Finetune(Part):
     context_seconds: float = Field(default=0.0, ge=0)
     """The head, and the random forest beside it, also read the simple features of the windows of the recording that
     start at most so long before or after, averaged; 0 leaves a window alone (not in the paper)."""
+    context_form: Literal["mean", "own_mean_spread"] = "mean"
+    """That average alone; or the window's own simple features, their average and their spread around the window, with
+    logarithms of what is never negative (not in the paper)."""
     class_weights: Literal["effective_number", "inverse_frequency", "none"] = "effective_number"
     """Class-balanced cross-entropy after Cui et al. 2019, simple inverse frequency, or unweighted."""
     class_balance_beta: float = Field(default=0.999, ge=0, lt=1)
     """β of the effective number of samples (1 - β^n) / (1 - β)."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Of the trained encoder and before the last linear layer."""
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """What is shown of and around a window, by name; without a context it has no form."""
+        form = {"context_form": self.context_form} if self.context_seconds else {}
+        return {"context_seconds": self.context_seconds, **form}
 
 
 class Settings(Part):

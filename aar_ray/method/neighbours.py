@@ -1,6 +1,6 @@
 """What windows say together with those close by: an animal seldom changes its behaviour from one to the next.
 
-Not in the paper. Of probabilities it is smoothing, of features it is a window's context.
+Not in the paper. Of probabilities their mean is smoothing; of features mean and spread are a window's context.
 """
 
 from __future__ import annotations
@@ -41,3 +41,18 @@ def neighbour_mean(
         last = np.searchsorted(starts[own], starts[own] + seconds, side="right")
         means[own] = (sums[last] - sums[first]) / (last - first)[:, None]
     return means
+
+
+def neighbour_spread(
+    values: NDArray[np.float64], recordings: NDArray[np.object_], starts: NDArray[np.float64], *, seconds: float
+) -> NDArray[np.float64]:
+    """The standard deviation over the same windows, sqrt(mean of squares - square of the mean): [windows, columns].
+
+    Args:
+        values, recordings, starts, seconds: see `neighbour_mean`.
+    """
+    # squares of what is left beside a common part would lose their digits
+    centred = values - values.mean(axis=0)
+    mean = neighbour_mean(centred, recordings, starts, seconds=seconds)
+    squares = neighbour_mean(centred**2, recordings, starts, seconds=seconds)
+    return np.sqrt(np.maximum(squares - mean**2, 0))

@@ -159,9 +159,11 @@ def _model(record: StudyRecord) -> Iterator[str]:
         f"cross-entropy, keeping the epoch of the best validation {of('finetune.selection').replace('_', '-')}."
     )
     if settings.get("finetune.context_seconds"):
+        rich = settings.get("finetune.context_form") == "own_mean_spread"
         yield (
-            "Beside a window's own embedding the classifier reads simple features, averaged over the windows that "
-            f"start at most {of('finetune.context_seconds')} s before or after it."
+            "Beside a window's own embedding the classifier reads "
+            + ("its simple features, and their mean and standard deviation" if rich else "simple features, averaged")
+            + f" over the windows that start at most {of('finetune.context_seconds')} s before or after it."
         )
 
 

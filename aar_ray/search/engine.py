@@ -113,7 +113,7 @@ def run_study(
             if best := _winner(study, journal.events):
                 if study.search:
                     baselines["scratch, winner"] = threads.submit(_scratch, folds, *best, stopped)
-                if best[0].finetune.context_seconds != study.reference().finetune.context_seconds:
+                if best[0].finetune.context != study.reference().finetune.context:
                     baselines["random forest, winner"] = threads.submit(_forest, folds, best[0], study.seed, stopped)
             _record_baselines(baselines, emit)
         except GivenUp as error:
@@ -297,7 +297,7 @@ def _scratch(folds: Folds, settings: Settings, seeds: Sequence[int], stopped: St
 
 def _forest(folds: Folds, settings: Settings, seed: int, stopped: Stopped) -> list[dict[str, Any]]:
     """Folds of the random forest, which sees as much around a window as a network of these settings does."""
-    return list(folds.forest(seed, settings.finetune.context_seconds, stopped))
+    return list(folds.forest(seed, settings, stopped))
 
 
 def _winner(study: Study, events: Sequence[Event]) -> tuple[Settings, list[int]] | None:

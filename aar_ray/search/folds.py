@@ -80,14 +80,15 @@ class Folds:
         )
 
     def forest(
-        self, seed: int, context_seconds: float = 0.0, stopped: Stopped = lambda: False
+        self, seed: int, settings: Settings | None = None, stopped: Stopped = lambda: False
     ) -> Iterator[dict[str, Any]]:
         """The random forest on every fold, on windows with the context that a network of these settings has."""
-        made_from = self._made_from(seed)
-        if context_seconds:
-            made_from["context_seconds"] = context_seconds
+        context = (settings or Settings()).finetune.context
+        # what is not there has no part in a key, so that forests of before there was a choice are found
+        given = {name: value for name, value in context.items() if value not in (0, "mean")}
+        made_from = {**self._made_from(seed), **given}
         most = len(self.folds)
-        yield from self._each("random forest", forest.VERSION, made_from, stopped, most, _forest_folds, context_seconds)
+        yield from self._each("random forest", forest.VERSION, made_from, stopped, most, _forest_folds, context)
 
     def _made_from(self, seed: int) -> dict[str, Any]:
         return {"labelled": self.labelled_key, "seed": seed}
@@ -264,15 +265,13 @@ def _finetune_folds(
 
 @ray.remote(max_retries=0)
 def _forest_folds(
-    labelled: LabelledWindows, folds: Sequence[Fold], seed: int, placement: Placement, context_seconds: float
+    labelled: LabelledWindows, folds: Sequence[Fold], seed: int, placement: Placement, context: dict[str, Any]
 ) -> list[dict[str, Any]]:
     outcomes = []
     for fold in folds:
         started = time.perf_counter()
-        train, validation = (
-            in_context(labelled.of(side), context_seconds=context_seconds) for side in (fold.train, fold.validation)
-        )
+        train, validation = (in_context(labelled.of(side), **context) for side in (fold.train, fold.validation))
         result = forest.forest_scores(train, validation, seed=seed, jobs=max(1, int(placement.fold_cpus)))
-        result["applied"] = {"finetune.context_seconds": context_seconds}
+        result["applied"] = {f"finetune.{name}": value for name, value in context.items()}
         outcomes.append({"result": {**result, "seconds": time.perf_counter() - started}})
     return outcomes

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,8 @@ class Model:
 
     name: str
     keys: tuple[tuple[Fold, str | None], ...]
-    context_seconds: float = 0.0
-    """Of a random forest."""
+    context: Mapping[str, Any] = field(default_factory=dict)
+    """Of a random forest: what it sees around a window."""
 
 
 def unseal(study: Study, events: Sequence[Event], emit: Emit) -> Event:
@@ -128,8 +128,8 @@ def _models(events: Sequence[Event], folds: Mapping[str, Fold]) -> list[Model]:
         if name.startswith("scratch"):
             models.append(Model(name, tuple((folds[fold["fold"]], fold["key"]) for fold in event["folds"])))
         else:
-            seconds = event["folds"][0]["result"].get("applied", {}).get("finetune.context_seconds", 0.0)
-            forests.append(Model(name, tuple((fold, None) for fold in folds.values()), seconds))
+            context = settings_from(event["folds"][0]["result"].get("applied", {})).finetune.context
+            forests.append(Model(name, tuple((fold, None) for fold in folds.values()), context))
     return [*models, *forests]
 
 
@@ -219,7 +219,7 @@ def _scored(model: Model, everything: LabelledWindows, study: Study, store: Stor
     by_animal: dict[str, list[float]] = {}
     confusion = np.zeros((len(everything.classes),) * 2, dtype=np.int64)
     for fold, key in model.keys:
-        for animal, table in _confusions(fold, key, everything, study, store, model.context_seconds):
+        for animal, table in _confusions(fold, key, everything, study, store, model.context):
             by_animal.setdefault(animal, []).append(scores(table, everything.classes)["macro_f1"])
             confusion += table
     means = {animal: float(np.mean(values)) for animal, values in sorted(by_animal.items())}
@@ -233,16 +233,14 @@ def _scored(model: Model, everything: LabelledWindows, study: Study, store: Stor
 
 
 def _confusions(
-    fold: Fold, key: str | None, everything: LabelledWindows, study: Study, store: Store, context_seconds: float
+    fold: Fold, key: str | None, everything: LabelledWindows, study: Study, store: Store, context: Mapping[str, Any]
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Confusion matrix of each test animal of a fold, under the classifier of that fold."""
     for animal in fold.test:
         # in place of the validation animals: statistics of the z-score are those of the training animals
         tested = Fold(fold.name, fold.train, (animal,), ())
         if key is None:
-            train, test = (
-                in_context(everything.of(side), context_seconds=context_seconds) for side in (fold.train, (animal,))
-            )
+            train, test = (in_context(everything.of(side), **context) for side in (fold.train, (animal,)))
             yield animal, np.asarray(forest_scores(train, test, seed=study.seed)["confusion"])
             continue
         folder = store.root / "finetune" / key

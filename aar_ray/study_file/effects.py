@@ -93,6 +93,12 @@ NEEDS = (
         "finetune.rotation_degrees is 0, which turns nothing",
     ),
     Need(
+        ("finetune.context_form",),
+        ("finetune.context_seconds",),
+        lambda seconds: seconds > 0,
+        "finetune.context_seconds is 0, which leaves a window alone",
+    ),
+    Need(
         ("finetune.layer_decay", "finetune.unfreeze_every"),
         ("finetune.encoder",),
         lambda encoder: encoder == "trained",

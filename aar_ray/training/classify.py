@@ -24,14 +24,14 @@ def probabilities(weights: Mapping[str, Tensor], settings: Settings, labelled: L
 
     Args:
         weights: as fine-tuning left them, of encoder and head.
-        settings: sections `patchtst` and `classifier` are read, whether the encoder was frozen, and how far a context
-            goes.
+        settings: sections `patchtst` and `classifier` are read, whether the encoder was frozen, and what its context
+            is.
         labelled: z-scored as the training windows were, all windows of each recording; their labels are not read.
 
     Returns:
         [windows, classes].
     """
-    labelled = in_context(labelled, context_seconds=settings.finetune.context_seconds)
+    labelled = in_context(labelled, **settings.finetune.context)
     _, axes, length = labelled.windows.shape
     classes = weights["head.linear.bias"].shape[0]
     model = Classifier(

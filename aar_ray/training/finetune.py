@@ -77,7 +77,7 @@ class Job:
             "finetune.batch_size": finetune.batch_size,
             "axes and samples of a window": self.train.windows.shape[1:],
             "classes": self.train.classes,
-            "whether windows have a context": bool(finetune.context_seconds),
+            "the form of a context": finetune.context.get("context_form"),
         }
 
 
@@ -280,7 +280,7 @@ class _Fit:
 
     def __init__(self, job: Job) -> None:
         given = job.settings.finetune
-        self.context = partial(in_context, context_seconds=given.context_seconds)
+        self.context = partial(in_context, **given.context)
         self.labels = partial(chosen_labels, label_share=given.label_share, label_animals=given.label_animals)
         self.balance = partial(
             class_weights, class_weights=given.class_weights, class_balance_beta=given.class_balance_beta

@@ -1,11 +1,11 @@
-"""The mean over neighbours against a double loop, and what it must not depend on."""
+"""Mean and spread over neighbours against a double loop, and what it must not depend on."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from aar_ray.method.neighbours import neighbour_mean
+from aar_ray.method.neighbours import neighbour_mean, neighbour_spread
 
 
 def draw() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -49,3 +49,18 @@ def test_no_seconds_leave_them_and_many_give_the_mean_of_the_recording() -> None
     for name in ("north", "south"):
         mean = probabilities[recordings == name].mean(axis=0)
         np.testing.assert_allclose(found[recordings == name], np.tile(mean, (sum(recordings == name), 1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("offset", [0.0, -1e6])
+def test_the_spread_is_the_deviation_over_the_same_windows_wherever_the_values_lie(offset: float) -> None:
+    values, recordings, starts = draw()
+    found = neighbour_spread(values.astype(np.float64) + offset, recordings, starts, seconds=6.0)
+    for row in range(41):
+        near = (recordings == recordings[row]) & (np.abs(starts - starts[row]) <= 6.0)
+        np.testing.assert_allclose(found[row], values[near].std(axis=0, dtype=np.float64), atol=1e-7)
+
+
+def test_a_window_without_neighbours_has_no_spread() -> None:
+    values, recordings, starts = draw()
+    found = neighbour_spread(values.astype(np.float64), recordings, starts, seconds=0.0)
+    np.testing.assert_allclose(found, 0, atol=1e-7)

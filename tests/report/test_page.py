@@ -198,9 +198,16 @@ def test_missing_artifacts_of_the_winner_are_named(tmp_path: Path) -> None:
     assert "Weights of trial 0 are not in the store for Clara." in (folder / "report.md").read_text()
 
 
-def test_the_methods_paragraph_and_the_checklist_tell_what_was_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("form", "read"),
+    [
+        ("mean", "reads simple features, averaged over"),
+        ("own_mean_spread", "reads its simple features, and their mean and standard deviation over"),
+    ],
+)
+def test_the_methods_paragraph_and_the_checklist_tell_what_was_done(tmp_path: Path, form: str, read: str) -> None:
     settings = {"patchtst.model_size": 24, "patchtst.layers": 1, "patchtst.heads": 2, "finetune.selection": "macro_f1"}
-    settings["finetune.context_seconds"] = 30.0
+    settings |= {"finetune.context_seconds": 30.0, "finetune.context_form": form}
     start = {
         **journal.started(simulated=False)[0],
         "settings": settings,
@@ -212,7 +219,7 @@ def test_the_methods_paragraph_and_the_checklist_tell_what_was_done(tmp_path: Pa
     write_report(folder)
     text = (folder / "report.md").read_text()
     assert "A PatchTST encoder (D 24, 1 layers, 2 heads" in text
-    assert "averaged over the windows that start at most 30 s before or after it." in text
+    assert f"{read} the windows that start at most 30 s before or after it." in text
     assert "multivariate TPE (Optuna 5.0.0) over tfc.contrastive_weight 0.1 to 0.9" in text
     assert "- [x] Validation by animal: no animal trains and validates in one fold (3 folds)" in text
     assert "- [ ] The winner's score comes from runs that did not choose it" in text

@@ -215,18 +215,36 @@ def test_the_forest_is_kept_too(folds: Folds) -> None:
 
 def test_a_forest_in_another_context_is_another_one_and_no_context_is_the_one_that_was_kept(folds: Folds) -> None:
     plain = {fold["fold"]: fold for fold in folds.forest(7)}
-    around = {fold["fold"]: fold for fold in folds.forest(7, 4.0)}
+    around = {fold["fold"]: fold for fold in folds.forest(7, tiny(finetune__context_seconds=4.0))}
     assert not {fold["key"] for fold in plain.values()} & {fold["key"] for fold in around.values()}
     # keys of studies that knew of no context stay good
     made_from = {"labelled": "l" * 20, "seed": 7, "fold": asdict(FOLDS[0])}
     assert plain["animal 1"]["key"] == stage_key("random forest", forest.VERSION, made_from)
+    # and those of studies that knew of one form alone
+    before = {**made_from, "context_seconds": 4.0}
+    assert around["animal 1"]["key"] == stage_key("random forest", forest.VERSION, before)
     for fold in FOLDS:
         sides = (in_context(three_animals().of(side), context_seconds=4.0) for side in (fold.train, fold.validation))
         expected = forest.forest_scores(*sides, seed=7)["confusion"]
         assert around[fold.name]["result"]["confusion"] == expected
-        assert around[fold.name]["result"]["applied"] == {"finetune.context_seconds": 4.0}
+        assert around[fold.name]["result"]["applied"] == {
+            "finetune.context_seconds": 4.0,
+            "finetune.context_form": "mean",
+        }
 
 
 def test_an_encoder_that_is_not_there_is_an_error_and_not_random_weights(folds: Folds) -> None:
     with pytest.raises(KeyError, match="no pre-trained encoder"):
         list(folds.finetuned(tiny(), "0" * 20, 7))
+
+
+def test_a_forest_sees_the_other_form_of_a_context(folds: Folds) -> None:
+    settings = tiny(finetune__context_seconds=4.0, finetune__context_form="own_mean_spread")
+    found = {fold["fold"]: fold for fold in folds.forest(7, settings)}
+    for fold in FOLDS:
+        sides = (
+            in_context(three_animals().of(side), **settings.finetune.context) for side in (fold.train, fold.validation)
+        )
+        assert found[fold.name]["result"]["confusion"] == forest.forest_scores(*sides, seed=7)["confusion"]
+    mean = {fold["key"] for fold in folds.forest(7, tiny(finetune__context_seconds=4.0))}
+    assert not mean & {fold["key"] for fold in found.values()}

@@ -34,7 +34,7 @@ from aar_ray.training.classify import probabilities
 SEALED = "goats-4"
 OPEN = ("goats-1", "goats-2", "goats-3", "goats-5")
 KEY = "l" * 20
-CONTEXT_SECONDS = 20.0
+CONTEXT_SECONDS, FORM = 20.0, "own_mean_spread"
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def events(study: Study, tmp_path: Path) -> list[journal.Event]:
 
 def forest_in_context(event: journal.Event, seconds: float) -> journal.Event:
     for fold in event["folds"]:
-        fold["result"]["applied"] = {"finetune.context_seconds": seconds}
+        fold["result"]["applied"] = {"finetune.context_seconds": seconds, "finetune.context_form": FORM}
     return event
 
 
@@ -93,11 +93,12 @@ def write_labelled(study: Study, folder: Path) -> list[str]:
 
 
 def write_model(study: Study, folder: Path, classes: int, context_seconds: float = 0.0) -> None:
-    settings = settings_from({**dotted(study.reference()), "finetune.context_seconds": context_seconds})
+    given = {"finetune.context_seconds": context_seconds, "finetune.context_form": FORM}
+    settings = settings_from({**dotted(study.reference()), **given})
     patchtst, classifier = dict(settings.patchtst), dict(settings.classifier)
     with drawing_from(0, "test", "unseal", folder.name):
         encoder = PatchTSTEncoder(study.data.window_samples, **patchtst)
-        size = 3 * 18 if context_seconds else 0
+        size = 3 * 3 * 18 if context_seconds else 0
         model = Classifier(encoder, Head(3, settings.patchtst.model_size, classes, context_size=size, **classifier))
     folder.mkdir(parents=True)
     safetensors.torch.save_file(model.state_dict(), folder / "model.safetensors")

@@ -106,6 +106,7 @@ ELSEWHERE = {
     "finetune.rotation_axis",
     "finetune.label_animals",
     "finetune.smoothing_seconds",
+    "finetune.context_form",
 }  # in tests of their own, below
 
 

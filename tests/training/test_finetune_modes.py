@@ -189,6 +189,7 @@ MODES: list[dict[str, Any]] = [
     {"finetune__layer_decay": 0.7, "finetune__unfreeze_every": 2, "finetune__rotation_degrees": 30.0},
     {"finetune__optimiser": "adamw", "finetune__learning_rate": 3.14e-4, "finetune__batch_size": 7},
     {"finetune__context_seconds": 4.0},
+    {"finetune__context_seconds": 4.0, "finetune__context_form": "own_mean_spread"},
     {"patchtst__layers": 2, "patchtst__positions": "sincos", "finetune__dropout": 0.3},
 ]
 
@@ -210,6 +211,11 @@ LOST: dict[str, tuple[dict[str, Any], str, Any]] = {
     "finetune.class_weights": ({}, "class_weights", None),
     "finetune.label_share": ({"finetune__label_share": 0.5}, "chosen_labels", None),
     "finetune.context_seconds": ({"finetune__context_seconds": 4.0}, "in_context", None),
+    "finetune.context_form": (
+        {"finetune__context_seconds": 4.0, "finetune__context_form": "own_mean_spread"},
+        "in_context",
+        None,
+    ),
     "classifier.convolution": (
         {},
         "Head",
@@ -225,6 +231,7 @@ DEFAULTS: dict[str, Any] = {
     "finetune.class_weights": "none",
     "finetune.label_share": 1.0,
     "finetune.context_seconds": 0.0,
+    "finetune.context_form": "mean",
 }
 
 

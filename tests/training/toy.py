@@ -73,10 +73,12 @@ def read_of(settings: Settings) -> dict[str, Any]:
 
 def applied_of(settings: Settings) -> dict[str, Any]:
     """Of these what comes back for windows that say nothing of their z-score: neither their scope, nor another stage's
-    dropout, nor an axis about which nothing is turned."""
+    dropout, nor an axis about which nothing is turned, nor the form of a context that is not there."""
     unread = {"normalise.scope", "patchtst.dropout"}
     if not settings.finetune.rotation_degrees:
         unread.add("finetune.rotation_axis")
+    if not settings.finetune.context_seconds:
+        unread.add("finetune.context_form")
     return {name: value for name, value in read_of(settings).items() if name not in unread}
 
 
