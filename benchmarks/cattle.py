@@ -97,7 +97,10 @@ NEVER, SMOOTH, FIXED = "", ", smoothed", ", smoothed over 4 s"
 FIXED_SECONDS = 4.0
 """Of lines for which no search chose, so that they tell what smoothing is worth."""
 
-CONTEXTS = {"": 0.0, ", context": 30.0}
-"""Seconds either way that all three models see around a window, in lines of their own."""
+CONTEXTS: dict[str, dict[str, Any]] = {
+    "": {},
+    ", context": {"finetune.context_seconds": 30.0, "finetune.context_form": "own_mean_spread"},
+}
+"""What all three models see of and around a window, in lines of their own."""
 SEARCHED = ", context searched"
 """Of lines for what each search chose of them."""

@@ -197,7 +197,7 @@ class Bench:
 
     def network(self, arm: str, share: str, context: str) -> Found:
         """Of an arm, for each cow with the setting that its search chose."""
-        given = {"finetune.initial_weights": WEIGHTS[arm], "finetune.context_seconds": CONTEXTS[context]}
+        given = {"finetune.initial_weights": WEIGHTS[arm], **CONTEXTS[context]}
         tried = [settings_from({**SETTINGS, **SHARES[share], **one, **given}) for one in TRIED]
         inner = [pair.inner for pair in self.served.pairs]
         found = [self._finetuned(settings, self.seeds[0], inner) for settings in tried]
@@ -226,7 +226,7 @@ class Bench:
         part = SHARES[share].get("finetune.label_share", 1.0)
 
         def grown(jobs: Sequence[tuple[Fold, int, int]]) -> list[NDArray[np.float32]]:
-            given = part, CONTEXTS[context]
+            given = part, settings_from(CONTEXTS[context]).finetune.context
             return ray.get([_forest.remote(str(self.store.root), key, labelled, *job, *given) for job in jobs])
 
         inner = {(pair, leaf): (pair.inner, leaf, self.seeds[0]) for pair in self.served.pairs for leaf in LEAVES}
@@ -295,7 +295,7 @@ def _forest(
     smallest_leaf: int,
     seed: int,
     share: float,
-    context_seconds: float,
+    context: dict[str, Any],
 ) -> NDArray[np.float32]:
     """Probabilities of the validation cows' windows, found in the store where the same forest was grown before."""
     made_from = {
@@ -304,13 +304,11 @@ def _forest(
         "smallest_leaf": smallest_leaf,
         "seed": seed,
         "share": share,
-        "context_seconds": context_seconds,
+        **context,
     }
     place, key = Store(store), stage_key("forest", forest.VERSION, made_from)
     if place.find("forest", key) is None:
-        train, validation = (
-            in_context(labelled.of(side), context_seconds=context_seconds) for side in (fold.train, fold.validation)
-        )
+        train, validation = (in_context(labelled.of(side), **context) for side in (fold.train, fold.validation))
         train = chosen_labels(train, label_share=share, label_animals=None, seed=seed)
         made = forest.forest_probabilities(train, validation, seed=seed, smallest_leaf=smallest_leaf)
         with place.publish("forest", key, made_from) as folder:
