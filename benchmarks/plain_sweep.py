@@ -261,9 +261,9 @@ def scratch(prepared: Prepared, settings: Settings, seed: int) -> list[float]:
 @ray.remote
 def random_forest(prepared: Prepared, settings: Settings, seed: int) -> list[float]:
     """Every fold by the forest."""
-    labelled, seconds = prepared.labelled, settings.finetune.context_seconds
+    labelled, context = prepared.labelled, settings.finetune.context
     scores = []
     for fold in prepared.folds:
-        sides = (in_context(labelled.of(side), context_seconds=seconds) for side in (fold.train, fold.validation))
+        sides = (in_context(labelled.of(side), **context) for side in (fold.train, fold.validation))
         scores.append(forest_scores(*sides, seed=seed, jobs=int(prepared.placement.fold_cpus))["macro_f1"])
     return scores
