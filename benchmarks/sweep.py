@@ -54,7 +54,7 @@ class Side:
     seconds_finetune: float
     """Inside of the stages of trials, without the baselines."""
     keys: Mapping[int, str]
-    """Of each trial's encoder: made from all its settings and its seed."""
+    """Of each trial's encoder: made from its settings of pre-training and its seed."""
     scores: Mapping[tuple[int, str], float]
     """Macro-F1 by trial and fold."""
     baselines: Mapping[str, Sequence[float]]
@@ -147,7 +147,7 @@ def check_same(study: Side, loop: Side) -> None:
     Raises:
         AssertionError: they did not.
     """
-    assert study.keys == loop.keys, "both sides must run the same settings and seeds"
+    assert study.keys == loop.keys, "both sides must pre-train with the same settings and seeds"
     assert study.baselines.keys() == loop.baselines.keys(), "both sides must train the same baselines"
 
 
