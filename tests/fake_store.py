@@ -54,7 +54,7 @@ def write_store(root: Path, events: Sequence[Event], *, settings: Settings = SMA
                 encoder = PatchTSTEncoder(LENGTH, **dict(settings.patchtst))
             weights = {f"time_encoder.{name}": value for name, value in encoder.state_dict().items()}
             folder = _publish(root, "pretrain", event["key"], {}, leave_out)
-            (folder / "checkpoint.pt").write_bytes(Checkpoint(1, weights, {}).to_bytes())
+            (folder / "checkpoint.pt").write_bytes(Checkpoint(epoch=1, model=weights, optimiser={}).to_bytes())
     return root
 
 

@@ -20,7 +20,7 @@ from aar_ray.search.artifacts import NO_SPACE, Artifacts, DiskFull, PretrainStag
 from aar_ray.search.claims import Claims
 from aar_ray.search.failures import GivenUp
 from aar_ray.store import LOOK_UP_SECONDS, Lease, Store
-from aar_ray.training.checkpoint import Checkpoint
+from aar_ray.training.checkpoint import Progress
 
 if TYPE_CHECKING:
     # a handle of this actor has whoever holds it import this, every trial among them
@@ -205,24 +205,30 @@ class Stages:
         # the group was killed while it waited, and has asked again since
         return None
 
-    async def advanced(self, group: str, job: Mapping[str, Any], data: bytes) -> bool:
+    async def advanced(self, group: str, job: Mapping[str, Any], progress: Progress, data: bytes) -> bool:
         """An epoch of a pre-train that the group took is done; the last one's checkpoint becomes the artifact.
 
-        Returns whether more of it are wanted of this group.
+        Args:
+            group: that took it.
+            job: as `take` gave it.
+            progress: how far it is.
+            data: of the checkpoint, which is not opened here: to read its tensors takes longer than all the rest.
+
+        Returns:
+            Whether more of it are wanted of this group.
         """
-        checkpoint = Checkpoint.from_bytes(data)
         known = await self._running(group, job)
         if known is None:
             return False
         with contextlib.suppress(GivenUp), self._disk():
-            if checkpoint.epoch < known.epochs:
+            if progress.epoch < known.epochs:
                 self.artifacts.keep_running(known.key, data)
             else:
                 self.artifacts.publish_checkpoint(known.key, known.settings, known.seed, data)
             self.epochs_done += 1
             known.attempts = 1
-            known.history, known.applied = checkpoint.history, checkpoint.applied
-            if checkpoint.epoch < known.epochs:
+            known.history, known.applied = progress.history, progress.applied
+            if progress.epoch < known.epochs:
                 known.changed.give()
             else:
                 known.ends("done")

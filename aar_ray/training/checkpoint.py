@@ -16,18 +16,29 @@ VERSION = 5
 """Part of every pre-train key: raise it when the same settings would give another encoder."""
 
 
-@dataclass
-class Checkpoint:
-    """A pre-train after some epochs: enough to go on, and to read its encoder from."""
+@dataclass(kw_only=True)
+class Progress:
+    """How far a pre-train is."""
 
     epoch: int
-    model: dict[str, Tensor]
-    optimiser: dict[str, Any]
     history: list[dict[str, float]] = field(default_factory=list)
     """One record an epoch: losses, diagnostics, learning rate, seconds, those of waiting for data among them; in some
     the probe's macro-F1."""
     applied: dict[str, Any] = field(default_factory=dict)
     """Settings by dotted name, as the model, its optimiser and the loop had them."""
+
+
+@dataclass(kw_only=True)
+class Checkpoint(Progress):
+    """A pre-train after some epochs: enough to go on, and to read its encoder from."""
+
+    model: dict[str, Tensor]
+    optimiser: dict[str, Any]
+
+    @property
+    def progress(self) -> Progress:
+        """Without the tensors."""
+        return Progress(epoch=self.epoch, history=self.history, applied=self.applied)
 
     def to_bytes(self) -> bytes:
         """For a file or another process."""

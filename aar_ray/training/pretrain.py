@@ -141,7 +141,13 @@ class _Trainer:
 
     def checkpoint(self, epoch: int, history: list[dict[str, float]]) -> Checkpoint:
         model = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
-        return Checkpoint(epoch, model, copy.deepcopy(self.optimiser.state_dict()), list(history), self.applied(epoch))
+        return Checkpoint(
+            epoch=epoch,
+            model=model,
+            optimiser=copy.deepcopy(self.optimiser.state_dict()),
+            history=list(history),
+            applied=self.applied(epoch),
+        )
 
     def applied(self, epoch: int) -> dict[str, Any]:
         """The settings of this run, from the objects that use them where they hold them."""

@@ -40,8 +40,8 @@ def group_that_dies(name: str, stages: Any, epochs: int) -> None:
             epochs -= 1
             # the weight says from where this group went on
             weights = {"time_encoder.w": torch.tensor(10.0 * done + epoch)}
-            data = Checkpoint(epoch, weights, {}, [{"seconds": 1.0}] * epoch).to_bytes()
-            ray.get(stages.advanced.remote(name, job, data))
+            now = Checkpoint(epoch=epoch, model=weights, optimiser={}, history=[{"seconds": 1.0}] * epoch)
+            ray.get(stages.advanced.remote(name, job, now.progress, now.to_bytes()))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from aar_ray.search.artifacts import PretrainStage
 from aar_ray.search.failures import GivenUp
 from aar_ray.search.stages import ATTEMPTS, Stages
 from aar_ray.store import Store
-from aar_ray.training.checkpoint import Checkpoint
+from aar_ray.training.checkpoint import Checkpoint, Progress
 
 STAGE = PretrainStage(corpus="c" * 20, workers=1)
 OPEN, DONE = "e" * 20, "d" * 20
@@ -33,11 +33,12 @@ def settings(**changes: Any) -> dict[str, Any]:
     return {**dotted(Settings()), "pretrain.epochs": 2, **changed}
 
 
-def checkpoint(epoch: int, weight: float = 0.5) -> bytes:
+def checkpoint(epoch: int, weight: float = 0.5) -> tuple[Progress, bytes]:
+    """What a worker tells after an epoch."""
     history = [{"loss": 1.0 / number, "seconds": 1.0} for number in range(1, epoch + 1)]
-    return Checkpoint(
-        epoch, {"time_encoder.w": torch.tensor(weight), "other.w": torch.tensor(1.0)}, {}, history
-    ).to_bytes()
+    model = {"time_encoder.w": torch.tensor(weight), "other.w": torch.tensor(1.0)}
+    now = Checkpoint(epoch=epoch, model=model, optimiser={}, history=history)
+    return now.progress, now.to_bytes()
 
 
 def run(steps: Coroutine[Any, Any, None]) -> None:
@@ -63,7 +64,7 @@ def kill(stages: Stages) -> None:
 
 async def train(stages: Stages, key: str, epochs: int, group: str = "a") -> None:
     for epoch in range(1, epochs + 1):
-        await stages.advanced(group, about(stages, key), checkpoint(epoch))
+        await stages.advanced(group, about(stages, key), *checkpoint(epoch))
 
 
 async def make(stages: Stages, wanted: dict[str, Any]) -> str:
@@ -94,11 +95,11 @@ def test_the_artifact_appears_after_the_last_epoch(tmp_path: Path) -> None:
         stages = Stages(str(tmp_path), STAGE)
         key = await stages.request(settings(), 7)
         await stages.take("a")
-        await stages.advanced("a", about(stages, key), checkpoint(1))
+        await stages.advanced("a", about(stages, key), *checkpoint(1))
         assert pretrained(tmp_path) == []
         with pytest.raises(KeyError, match=f"no pre-trained encoder {key}"):
             await stages.encoder(key)
-        await stages.advanced("a", about(stages, key), checkpoint(2, weight=0.25))
+        await stages.advanced("a", about(stages, key), *checkpoint(2, weight=0.25))
         assert pretrained(tmp_path) == [key]
         encoder = await stages.encoder(key)
         # weights of E_T alone
@@ -114,12 +115,12 @@ def test_news_come_epoch_by_epoch_to_all_who_wait(tmp_path: Path) -> None:
         key = await stages.request(settings(), 7)
         first = [asyncio.create_task(stages.news(key, 0)) for _ in range(2)]
         await stages.take("a")
-        await stages.advanced("a", about(stages, key), checkpoint(1))
+        await stages.advanced("a", about(stages, key), *checkpoint(1))
         for news in await asyncio.gather(*first):
             assert news["state"] == "running"
             assert [record["loss"] for record in news["records"]] == [1.0]
         second = asyncio.create_task(stages.news(key, 1))
-        await stages.advanced("a", about(stages, key), checkpoint(2))
+        await stages.advanced("a", about(stages, key), *checkpoint(2))
         assert await second == {
             "records": [{"loss": 0.5, "seconds": 1.0}],
             "state": "done",
@@ -149,7 +150,7 @@ def test_a_group_that_comes_back_gets_its_own_pre_train_and_its_last_epoch(tmp_p
         stages = Stages(str(tmp_path), STAGE)
         first, second = await stages.request(settings(), 7), await stages.request(settings(tfc__margin=0.1), 7)
         await stages.take("a")
-        await stages.advanced("a", about(stages, first), checkpoint(1))
+        await stages.advanced("a", about(stages, first), *checkpoint(1))
         job = await stages.take("a")
         assert job["key"] == first
         assert Checkpoint.from_bytes(job["resume"]).epoch == 1
@@ -228,7 +229,7 @@ def test_an_interrupted_pre_train_goes_on_from_its_last_epoch(tmp_path: Path) ->
         assert await stages.request(settings(pretrain__epochs=4), 7) == key
         job = await stages.take("a")
         assert Checkpoint.from_bytes(job["resume"]).epoch == 3
-        await stages.advanced("a", about(stages, key), checkpoint(4))
+        await stages.advanced("a", about(stages, key), *checkpoint(4))
         assert [path.name for path in (tmp_path / "pretrain").iterdir()] == [key]
 
     run(steps())
@@ -290,7 +291,7 @@ def test_another_group_goes_on_with_what_one_had_that_ended_for_good(tmp_path: P
         stages = Stages(str(tmp_path), STAGE)
         first, second = await stages.request(settings(), 7), await stages.request(settings(tfc__margin=0.1), 7)
         await stages.take("a")
-        await stages.advanced("a", about(stages, first), checkpoint(1))
+        await stages.advanced("a", about(stages, first), *checkpoint(1))
         assert await stages.group_ended("a") == 1
         job = await stages.take("b")
         assert job["key"] == first
@@ -347,15 +348,15 @@ def test_a_service_that_begins_anew_goes_on_with_what_its_group_has(tmp_path: Pa
         killed = Stages(str(tmp_path), STAGE)
         key = await killed.request(settings(pretrain__epochs=3), 7)
         job = await killed.take("a")
-        await killed.advanced("a", job, checkpoint(1))
+        await killed.advanced("a", job, *checkpoint(1))
         kill(killed)
         anew = Stages(str(tmp_path), STAGE)
         assert (await anew.news(key, 1))["state"] == "unknown"
         await anew.request(settings(pretrain__epochs=3), 7)
         news = asyncio.create_task(anew.news(key, 1))
-        await anew.advanced("a", job, checkpoint(2))
+        await anew.advanced("a", job, *checkpoint(2))
         assert [record["loss"] for record in (await news)["records"]] == [0.5]
-        await anew.advanced("a", job, checkpoint(3))
+        await anew.advanced("a", job, *checkpoint(3))
         assert pretrained(tmp_path) == [key]
 
     run(steps())
@@ -406,7 +407,7 @@ def test_a_full_disk_gives_the_study_up_and_no_trial(tmp_path: Path, monkeypatch
         await stages.take("a")
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", full)
-            await stages.advanced("a", about(stages, key), checkpoint(1))
+            await stages.advanced("a", about(stages, key), *checkpoint(1))
             with pytest.raises(GivenUp, match="No space left on device: the store"):
                 await stages.keep("f" * 20, {}, {"result": {"macro_f1": 0.5}})
         assert (await stages.news(key, 0))["state"] == "given up"
@@ -449,14 +450,14 @@ def test_an_epoch_that_is_cut_off_leaves_the_one_before_it(tmp_path: Path) -> No
         await stages.take("a")
         await train(stages, key, 1)
         with files_of_at_most(200):
-            await stages.advanced("a", about(stages, key), checkpoint(2))
+            await stages.advanced("a", about(stages, key), *checkpoint(2))
         assert (await stages.news(key, 1))["state"] == "given up"
         # the same command goes on
         again = Stages(str(tmp_path), STAGE)
         assert await again.request(settings(pretrain__epochs=3), 7) == key
         assert Checkpoint.from_bytes((await again.take("a"))["resume"]).epoch == 1
         for epoch in (2, 3):
-            await again.advanced("a", about(again, key), checkpoint(epoch))
+            await again.advanced("a", about(again, key), *checkpoint(epoch))
         assert pretrained(tmp_path) == [key]
 
     run(steps())

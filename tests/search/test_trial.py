@@ -32,8 +32,8 @@ def events_of(ray: Any, store: Path, records: list[dict[str, float]], applied: d
     stages = ray.remote(Stages).options(num_cpus=0).remote(str(store), STAGE)
     ray.get(stages.request.remote(WANTED, 7))
     job = ray.get(stages.take.remote("a"))
-    data = Checkpoint(3, {}, {}, records, applied).to_bytes()
-    ray.get(stages.advanced.remote("a", job, data))
+    done = Checkpoint(epoch=3, model={}, optimiser={}, history=records, applied=applied)
+    ray.get(stages.advanced.remote("a", job, done.progress, done.to_bytes()))
     return list(_pretrained(WANTED, 7, stages))
 
 

@@ -15,6 +15,7 @@ import torch
 from aar_ray.config import Settings, dotted
 from aar_ray.corpus.files import Resident
 from aar_ray.training import worker
+from aar_ray.training.checkpoint import Progress
 from aar_ray.training.pretrain import Diverged
 
 
@@ -29,10 +30,10 @@ class Service:
         self.jobs -= 1
         return {"key": "k", "settings": dotted(Settings()), "seed": 7, "resume": None} if self.jobs >= 0 else None
 
-    def advanced(self, group: str, job: dict[str, Any], data: bytes) -> bool:
-        epoch = worker.Checkpoint.from_bytes(data).epoch
-        self.told.append((f"epoch {epoch}", False))
-        return epoch < 2
+    def advanced(self, group: str, job: dict[str, Any], progress: Progress, data: bytes) -> bool:
+        assert worker.Checkpoint.from_bytes(data).progress == progress
+        self.told.append((f"epoch {progress.epoch}", False))
+        return progress.epoch < 2
 
     def failed(self, group: str, job: dict[str, Any], reason: str, *, again: bool) -> None:
         self.told.append((reason, again))
@@ -121,7 +122,7 @@ def test_a_pre_train_that_nobody_wants_any_more_is_left_after_its_epoch(
 ) -> None:
     def pretrain(*_: Any, on_epoch: Any, **__: Any) -> None:
         for epoch in range(1, 9):
-            on_epoch(worker.Checkpoint(epoch, {}, {}))
+            on_epoch(worker.Checkpoint(epoch=epoch, model={}, optimiser={}))
 
     service = Service.remote(2)
     monkeypatch.setattr(worker, "pretrain", pretrain)
