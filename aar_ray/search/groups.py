@@ -73,9 +73,11 @@ class Groups:
         started, fruitless, epochs = len(running), 0, 0
         while running and not stopped():
             ended, _ = ray.wait(list(running), timeout=LOOK_UP_SECONDS)
-            if drained():
-                # again and again: a service that was killed and began anew has forgotten it
-                ray.get(self.stages.drain.remote())
+            # again and again: a service that was killed and began anew has forgotten it
+            if drained() and not ray.get(self.stages.drain.remote()):
+                for task in running:
+                    ray.cancel(task, force=True)
+                return started
             for task in ended:
                 name = running.pop(task)
                 try:

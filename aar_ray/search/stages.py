@@ -94,6 +94,7 @@ class Stages:
         self.no_more = False
         self.up = asyncio.Event()
         self.group_comes = False
+        self.needless = False
         self.kept: str | None = None
         self.gave_up: str | None = None
         self.epochs_done = 0
@@ -261,10 +262,18 @@ class Stages:
         await self.up.wait()
         return self.kept
 
-    async def drain(self) -> None:
-        """No trial will ask for another encoder: groups go home when the queue is empty."""
+    async def drain(self) -> bool:
+        """No trial will ask for another encoder: groups go home when the queue is empty.
+
+        Returns whether there is need of groups: none where all encoders were found before one came up, and then nothing
+        waits for one any more.
+        """
         self.no_more = True
         self.work.give()
+        if not self.queue and not self.up.is_set():
+            self.needless = True
+            self.up.set()
+        return not self.needless
 
     async def group_ended(self, group: str) -> int:
         """A group will not come back: what it had is for another one. Returns the epochs done so far by all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,6 +43,11 @@ def group_that_dies(name: str, stages: Any, epochs: int) -> None:
             weights = {"time_encoder.w": torch.tensor(10.0 * done + epoch)}
             now = Checkpoint(epoch=epoch, model=weights, optimiser={}, history=[{"seconds": 1.0}] * epoch)
             ray.get(stages.advanced.remote(name, job, now.progress, now.to_bytes()))
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def comes_up_too_late() -> None:
+    threading.Event().wait()
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,20 @@ def test_where_the_groups_cannot_be_started_nobody_waits_for_ever(stages: Any, m
     news = ray.get(stages.news.remote(key, 0))
     assert news["state"] == "given up"
     assert news["reason"].endswith("could not be kept up: OSError: Input/output error: corpus.parquet")
+
+
+def test_a_group_that_is_not_needed_is_not_waited_for(stages: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = dying(stages, monkeypatch)
+    begun: list[Any] = []
+
+    def never_up(self: DyingGroups, dataset: Any) -> tuple[Any, str]:
+        begun.append(comes_up_too_late.remote())
+        return begun[-1], "late"
+
+    monkeypatch.setattr(DyingGroups, "_start", never_up)
+    assert served.serve(lambda: False, lambda: True) == 1
+    with pytest.raises(ray.exceptions.RayError):
+        ray.get(begun[0])
 
 
 def test_groups_go_home_where_the_study_leaves_off(stages: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -265,6 +265,25 @@ def test_the_study_may_wait_for_the_first_group(tmp_path: Path) -> None:
     run(steps())
 
 
+def test_where_all_encoders_are_found_nothing_waits_for_a_group(tmp_path: Path) -> None:
+    async def steps() -> None:
+        stages = Stages(str(tmp_path), STAGE)
+        key = await make(stages, settings())
+        again = Stages(str(tmp_path), STAGE)
+        await again.expect_group()
+        assert await again.request(settings(), 7) == key
+        assert await again.claim([OPEN], "trial") == {OPEN: False}
+        assert not await again.drain()
+        assert await again.claim([OPEN], "trial") == {OPEN: True}
+        # one that is at work, and one that has work to come, are needed
+        assert await stages.drain()
+        third = Stages(str(tmp_path), STAGE)
+        await third.request(settings(tfc__margin=0.1), 7)
+        assert await third.drain()
+
+    run(steps())
+
+
 def test_folds_wait_for_a_group_that_is_to_come_and_results_do_not(tmp_path: Path) -> None:
     async def steps() -> None:
         stages = Stages(str(tmp_path), STAGE)
