@@ -63,6 +63,10 @@ def _connect(resources: Resources, address: str | None) -> None:
         processors = processors_of(resources)
         # the node inherits it; at Ray's default, one a processor, a laptop is warned about each start of a few workers
         os.environ.setdefault("RAY_worker_maximum_startup_concurrency", str(max(16, processors)))
+        # a process that ran a fold has imported what the next one needs; Ray would end it after an idle second
+        os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
+        # asks whether a spot node goes away, in a process of its own; this node does not
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
         ray.init(
             address="local",
             # a group keeps its processors while it waits for a pre-train; counted twice, fine-tuning can use them

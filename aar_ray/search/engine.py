@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import ray
@@ -17,13 +17,14 @@ from ray import tune
 
 from aar_ray.config import Settings, Study, dotted, settings_from
 from aar_ray.corpus.splits import split_warnings
+from aar_ray.search import folds as fold_tasks
+from aar_ray.search import groups as worker_groups
 from aar_ray.search.agenda import Agenda, Promotion, runs_of, winner
 from aar_ray.search.budget import HOUR, Accelerators, gpus_of, seconds_spent
 from aar_ray.search.cautions import patch_warnings
 from aar_ray.search.failures import Failures, GivenUp
 from aar_ray.search.folds import Folds, Stopped, mean_macro_f1, pooled_scores
 from aar_ray.search.garbage import GIGABYTE, collect, remember
-from aar_ray.search.groups import warm
 from aar_ray.search.journal import Event, Journal, history, known_trials, number_of_folds
 from aar_ray.search.placement import Placement
 from aar_ray.search.precision import settle_precision
@@ -31,7 +32,7 @@ from aar_ray.search.prepared import Prepared, prepare
 from aar_ray.search.proposals import Proposal
 from aar_ray.search.provenance import provenance, source_files
 from aar_ray.search.searcher import Emit, JournalSearcher, Recorder
-from aar_ray.search.trial import reason_of, run_trial
+from aar_ray.search.trial import reason_of, run_trial, trials_environment
 from aar_ray.search.warm_start import find_earlier, told_trials, warm_started
 from aar_ray.store import Store
 
@@ -74,7 +75,8 @@ def run_study(
     store = Store(study.store)
     emit = _Writer(journal, observe)
     say("building the corpus")
-    warm(placement.groups)
+    worker_groups.warm(placement.groups)
+    fold_tasks.warm(placement.fold_tasks, trials_environment())
     prepared = prepare(study, placement, store, say)
     remember(store, journal.path)
     emit("study_started", **_beginning(prepared))
@@ -99,9 +101,10 @@ def run_study(
             served = threads.submit(groups.serve, stopped, drained.is_set)
             threads.submit(groups.watch, say, stopped)
         # these need no encoder and fill the processors while the first one is made
+        own = replace(folds, environment=trials_environment())
         baselines = {
-            "random forest": threads.submit(_forest, folds, study.reference(), study.seed, stopped),
-            "scratch, trial 0": threads.submit(_scratch, folds, study.reference(), [study.seed], stopped),
+            "random forest": threads.submit(_forest, own, study.reference(), study.seed, stopped),
+            "scratch, trial 0": threads.submit(_scratch, own, study.reference(), [study.seed], stopped),
         }
         say("searching")
         try:
@@ -112,9 +115,9 @@ def run_study(
             say("training the baselines")
             if best := _winner(study, journal.events):
                 if study.search:
-                    baselines["scratch, winner"] = threads.submit(_scratch, folds, *best, stopped)
+                    baselines["scratch, winner"] = threads.submit(_scratch, own, *best, stopped)
                 if best[0].finetune.context != study.reference().finetune.context:
-                    baselines["random forest, winner"] = threads.submit(_forest, folds, best[0], study.seed, stopped)
+                    baselines["random forest, winner"] = threads.submit(_forest, own, best[0], study.seed, stopped)
             _record_baselines(baselines, emit)
         except GivenUp as error:
             reason = reason_of(error)

@@ -54,6 +54,9 @@ class Folds:
     placement: Placement
     stages: Any
     """Handle of the `Stages` actor."""
+    environment: Mapping[str, str] | None = None
+    """Variables of the tasks' processes: those of trials where others submit them, so that the same processes serve
+    both; None for what whoever submits them has, as trials do."""
     rungs: tuple[int, ...] = ()
     """Numbers of folds on which the trial pauses: folds on both sides of a pause are not trained together."""
     finetune_version: int = field(default_factory=_finetune_version)
@@ -109,7 +112,11 @@ class Folds:
         keys = [stage_key(stage, version, one) for one in everything]
         placement = self.placement
         # a trial sits in its own placement group, which has room for nothing else
-        task = task.options(num_cpus=placement.fold_cpus, num_gpus=placement.fold_gpus, scheduling_strategy="DEFAULT")
+        options: dict[str, Any] = {"num_cpus": placement.fold_cpus, "num_gpus": placement.fold_gpus}
+        if self.environment is not None:
+            # a trial's tasks must not name them: Ray would write the same ones down otherwise, and start processes anew
+            options["runtime_env"] = {"env_vars": dict(self.environment)}
+        task = task.options(**options, scheduling_strategy="DEFAULT")
 
         def start(numbers: Sequence[int]) -> Any:
             folds = [self.folds[number] for number in numbers]
@@ -230,6 +237,20 @@ def pooled_scores(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Scores of the validation windows of all folds together, beside the mean of the folds' own."""
     results = [fold["result"] for fold in folds]
     return pooled(results, list(results[0]["per_class"]))
+
+
+def warm(tasks: int, environment: Mapping[str, str]) -> None:
+    """Have processes import what tasks of folds need, which takes seconds, while others are at work."""
+    for _ in range(tasks):
+        _imported.options(num_cpus=0, runtime_env={"env_vars": dict(environment)}).remote()
+
+
+@ray.remote(max_retries=0)
+def _imported() -> None:
+    """Nothing but its imports."""
+    import safetensors.torch  # noqa: F401
+
+    import aar_ray.training.finetune  # noqa: F401
 
 
 @ray.remote(max_retries=0)

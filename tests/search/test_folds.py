@@ -25,7 +25,7 @@ from aar_ray.search.artifacts import PretrainStage
 from aar_ray.search.folds import TASK_FAILURES, Folds, TaskDied, _shared_out, mean_macro_f1
 from aar_ray.search.placement import Placement
 from aar_ray.search.stages import Stages
-from aar_ray.search.trial import run_trial
+from aar_ray.search.trial import run_trial, trials_environment
 from aar_ray.store import stage_key
 from aar_ray.training import forest
 from aar_ray.training.features import in_context
@@ -89,6 +89,30 @@ def test_every_fold_is_scored_on_its_own_animals(first: dict[str, dict[str, Any]
         assert fold["cached"] is False
         # a row of the confusion matrix is what the animal did
         assert np.sum(fold["result"]["confusion"], axis=1).tolist() == [9, 6, 4]
+
+
+@ray.remote
+def told_environment(labelled: Any, folds: Any, seed: int, placement: Placement) -> list[dict[str, Any]]:
+    text = ray.get_runtime_context().get_runtime_env_string()
+    return [{"result": {"seconds": 0.0, "environment": text}} for _ in folds]
+
+
+def test_the_same_processes_serve_trials_and_baselines(folds: Folds, tmp_path: Path) -> None:
+    def environments(folds: Folds, seed: int) -> set[str]:
+        events = folds._each("test", 1, {"seed": seed}, lambda: False, 2, told_environment)
+        return {event["result"]["environment"] for event in events}
+
+    def trial(_: dict[str, Any], *, folds: Folds) -> None:
+        tune.report({"environments": sorted(environments(folds, 1))})
+
+    found = tune.Tuner(
+        tune.with_resources(tune.with_parameters(trial, folds=folds), tune.PlacementGroupFactory([{"trial_slot": 1}])),
+        run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0),
+    ).fit()
+    own = replace(folds, environment=trials_environment())
+    # Ray keeps a process for tasks of the same text
+    assert environments(own, 2) == set(found[0].metrics["environments"])
+    assert environments(folds, 3) != environments(own, 4)
 
 
 def test_folds_are_shared_out_to_as_many_tasks_as_can_run_at_once() -> None:
