@@ -33,6 +33,9 @@ TASK_FAILURES = 2
 Counted here: Ray would start one that runs out of memory again for ever.
 """
 
+MOST_WARMED = 8
+"""Processes that import beforehand: each takes memory, and a large machine may come to need few of them."""
+
 LOOK_UP_SECONDS = 0.5
 """After which those who wait for a task look whether they are still wanted."""
 
@@ -241,8 +244,9 @@ def pooled_scores(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def warm(tasks: int, environment: Mapping[str, str]) -> None:
     """Have processes import what tasks of folds need, which takes seconds, while others are at work."""
-    for _ in range(tasks):
-        _imported.options(num_cpus=0, runtime_env={"env_vars": dict(environment)}).remote()
+    imported = _imported.options(num_cpus=0, scheduling_strategy="SPREAD", runtime_env={"env_vars": dict(environment)})
+    for _ in range(min(tasks, MOST_WARMED)):
+        imported.remote()
 
 
 @ray.remote(max_retries=0)
