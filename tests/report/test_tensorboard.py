@@ -218,6 +218,16 @@ def test_a_confusion_matrix_is_shaded_by_share_of_the_true_class() -> None:
     assert first == pytest.approx(second, rel=0.1)
 
 
+def test_rows_of_a_confusion_matrix_are_the_truth_and_columns_what_was_predicted() -> None:
+    # all of both behaviours is taken for the second one: a dark column at the right
+    picture = confusion_picture([[0, 5], [0, 7]], ["grazing", "resting"]).astype(int)
+    down, across = np.nonzero((picture == DARKEST).all(axis=2))
+    # the whole height of the matrix, and no further to the left than its middle
+    assert down.min() == 0
+    assert np.ptp(across) < 0.6 * np.ptp(down)
+    assert across.max() == picture.shape[1] - 1
+
+
 def test_a_study_that_goes_on_has_no_double_points(tmp_path: Path) -> None:
     before = [
         *journal.started(),
