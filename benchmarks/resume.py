@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import random
 import signal
@@ -34,9 +35,9 @@ from rich.console import Console
 from rich.table import Table
 
 from aar_ray.config import Study
+from aar_ray.search.artifacts import PROGRESS
 from aar_ray.search.journal import Event, read_events
 from aar_ray.study_file.loader import save_study
-from aar_ray.training.checkpoint import Checkpoint
 
 KINDS = {"driver": "", "worker": "ray::RayTrainWorker", "service": "ray::Stages"}
 """What is killed, and how its process is named."""
@@ -178,8 +179,8 @@ def count(run: Run, seen: list[tuple[list[Event], dict[str, int]]], outcome: Out
     outcome.lost += sum(event["trial"] not in ends for event in events if event["event"] == "trial_started")
     for event in events:
         if event["event"] == "pretrain_epoch":
-            stored = run.folder / "store" / "pretrain" / event["key"] / "checkpoint.pt"
-            record = Checkpoint.from_bytes(stored.read_bytes()).history[event["epoch"] - 1]
+            stored = run.folder / "store" / "pretrain" / event["key"] / PROGRESS
+            record = json.loads(stored.read_text())["history"][event["epoch"] - 1]
             outcome.epochs += 1
             # an epoch that was done again took another time
             outcome.epochs_again += record["seconds"] != event["metrics"]["seconds"]

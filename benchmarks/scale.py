@@ -36,7 +36,7 @@ from aar_ray.corpus.shards import build_corpus
 from aar_ray.search.groups import _run_group
 from aar_ray.search.placement import Placement
 from aar_ray.store import Store
-from aar_ray.training.checkpoint import Checkpoint
+from aar_ray.training.checkpoint import Progress
 from benchmarks.corpus import PAPER_WINDOWS, herds, study_of
 
 NODES = (1, 2, 4)
@@ -72,8 +72,9 @@ class OneJob:
         self.said.setdefault("taken", time.time())
         return job
 
-    def advanced(self, group: str, job: Mapping[str, Any], data: bytes) -> None:
-        self.said["record"] = Checkpoint.from_bytes(data).history[-1]
+    def advanced(self, group: str, job: Mapping[str, Any], progress: Progress, files: Mapping[str, bytes]) -> bool:
+        self.said["record"] = progress.history[-1]
+        return True
 
     def failed(self, group: str, job: Mapping[str, Any], reason: str, *, again: bool = False) -> None:
         self.said["failed"] = reason

@@ -54,7 +54,8 @@ def write_store(root: Path, events: Sequence[Event], *, settings: Settings = SMA
                 encoder = PatchTSTEncoder(LENGTH, **dict(settings.patchtst))
             weights = {f"time_encoder.{name}": value for name, value in encoder.state_dict().items()}
             folder = _publish(root, "pretrain", event["key"], {}, leave_out)
-            (folder / "checkpoint.pt").write_bytes(Checkpoint(epoch=1, model=weights, optimiser={}).to_bytes())
+            for name, data in Checkpoint(epoch=1, model=weights, optimiser={}).files().items():
+                (folder / name).write_bytes(data)
     return root
 
 

@@ -19,6 +19,7 @@ from aar_ray.corpus.labelled import LabelledWindows, normalised_for
 from aar_ray.corpus.splits import Fold
 from aar_ray.seeds import stream
 from aar_ray.store import MADE_FROM
+from aar_ray.training.checkpoint import ENCODER
 
 MOST_WINDOWS = 1000
 """That an embedding is drawn with."""
@@ -70,14 +71,15 @@ class Kept:
             fold_key: of one of the fine-tunings on it, which tells settings and normalisation.
             seed: of the named stream "projector".
         """
-        checkpoint = self._store / "pretrain" / encoder / "checkpoint.pt"
+        weights = self._store / "pretrain" / encoder / ENCODER
         about = self._store / "finetune" / fold_key / MADE_FROM
         labelled = self.labelled()
-        if labelled is None or not checkpoint.is_file() or not about.is_file():
+        if labelled is None or not weights.is_file() or not about.is_file():
             return None
         # takes seconds to import, which no command without an embedding should pay
+        import safetensors.torch
+
         from aar_ray.config import settings_from
-        from aar_ray.training.checkpoint import Checkpoint
         from aar_ray.training.classify import embeddings
 
         made_from = json.loads(about.read_text())
@@ -86,8 +88,7 @@ class Kept:
         windows, _ = normalised_for(labelled, Fold("projector", animals, (), ()), settings.normalise.scope)
         count = min(MOST_WINDOWS, len(windows))
         chosen = np.sort(stream(seed, "projector").choice(len(windows), count, replace=False))
-        weights = Checkpoint.from_bytes(checkpoint.read_bytes()).encoder()
-        vectors = embeddings(weights, settings, windows.windows[chosen])
+        vectors = embeddings(safetensors.torch.load_file(weights), settings, windows.windows[chosen])
         summary = (self._started.get("labelled") or {}).get("summary") or {}
         species = ", ".join(sorted({about["species"] for about in summary.values()})) or "not known"
         behaviours = [labelled.classes[code] for code in windows.labels[chosen]]

@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,13 @@ import numpy as np
 from aar_ray.config import Settings
 from aar_ray.store import Store, stage_key
 from aar_ray.training import checkpoint
-from aar_ray.training.checkpoint import Checkpoint, pretrain_settings
+from aar_ray.training.checkpoint import CHECKPOINT, ENCODER, Checkpoint, Progress, pretrain_settings
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Of a full disk, a spent quota, and a limit on the size of files."""
+
+PROGRESS = "progress.json"
+"""Beside the files of a finished pre-train's checkpoint: read for what no tensor is needed for."""
 
 PUBLISHED_BETWEEN_LOOKS = 100
 """Fine-tunings that are kept between two looks at the store's size."""
@@ -64,10 +67,21 @@ class Artifacts:
         self.store, self.stage, self._gigabytes = store, stage, gigabytes
         self._kept = 0
 
-    def checkpoint(self, key: str) -> Checkpoint | None:
-        """A finished pre-train's, or None."""
+    def progress(self, key: str) -> Progress | None:
+        """Of a finished pre-train, or None."""
         folder = self.store.find("pretrain", key)
-        return None if folder is None else Checkpoint.from_bytes((folder / "checkpoint.pt").read_bytes())
+        return None if folder is None else Progress(**json.loads((folder / PROGRESS).read_text()))
+
+    def encoder(self, key: str) -> bytes:
+        """Weights of a finished pre-train's E_T (safetensors).
+
+        Raises:
+            KeyError: there is no such artifact.
+        """
+        folder = self.store.find("pretrain", key)
+        if folder is None:
+            raise KeyError(f"no pre-trained encoder {key} in {self.store.root}")
+        return (folder / ENCODER).read_bytes()
 
     def earlier(self, settings: Settings, seed: int) -> bytes | None:
         """The furthest checkpoint that a pre-train may go on from: its own, interrupted, or a shorter one's."""
@@ -75,12 +89,15 @@ class Artifacts:
         for epochs in range(settings.pretrain.epochs, 0, -1):
             key = self.stage.key(settings, seed, epochs)
             if folder := self.store.find("pretrain", key):
-                candidates.append((folder / "checkpoint.pt").read_bytes())
+                candidates.append((folder / CHECKPOINT).read_bytes())
                 break
         running = self._running_file(self.stage.key(settings, seed))
         if running.is_file():
             candidates.append(running.read_bytes())
-        return max(candidates, key=lambda data: Checkpoint.from_bytes(data).epoch, default=None)
+        if len(candidates) < 2:
+            # nothing to compare, and torch takes a second to import
+            return candidates[0] if candidates else None
+        return max(candidates, key=lambda data: Checkpoint.from_bytes(data).epoch)
 
     def keep_running(self, key: str, data: bytes) -> None:
         """Keep the checkpoint of a pre-train that is not at its end.
@@ -101,14 +118,21 @@ class Artifacts:
 
         self._with_room(write)
 
-    def publish_checkpoint(self, key: str, settings: Mapping[str, Any], seed: int, data: bytes) -> None:
-        """Publish a finished pre-train.
+    def publish_pretrain(
+        self, key: str, settings: Mapping[str, Any], seed: int, progress: Progress, files: Mapping[str, bytes]
+    ) -> None:
+        """Publish a finished pre-train: the files of its checkpoint, and its progress as plain data beside them.
 
         Raises:
             DiskFull: it could not be written.
         """
-        made_from = {**self.stage.__dict__, "seed": seed, "settings": dict(settings)}
-        self._publish("pretrain", key, made_from, lambda folder: (folder / "checkpoint.pt").write_bytes(data))
+
+        def write(folder: Path) -> None:
+            (folder / PROGRESS).write_text(json.dumps(asdict(progress)))
+            for name, data in files.items():
+                (folder / name).write_bytes(data)
+
+        self._publish("pretrain", key, {**self.stage.__dict__, "seed": seed, "settings": dict(settings)}, write)
         self._running_file(key).unlink(missing_ok=True)
 
     def result(self, key: str) -> dict[str, Any] | None:

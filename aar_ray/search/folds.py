@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 
@@ -20,10 +20,6 @@ from aar_ray.search.placement import Placement
 from aar_ray.store import stage_key
 from aar_ray.training import forest
 from aar_ray.training.features import in_context
-
-if TYPE_CHECKING:
-    # trials hand out and gather, in processes without torch; only tasks import it
-    import torch
 
 Stopped = Callable[[], bool]
 
@@ -264,7 +260,7 @@ def _finetune_folds(
     seed: int,
     placement: Placement,
     settings: Settings,
-    encoder: dict[str, torch.Tensor] | None,
+    encoder: bytes | None,
 ) -> list[dict[str, Any] | ArithmeticError]:
     import safetensors.torch
     import torch
@@ -273,7 +269,8 @@ def _finetune_folds(
 
     started = time.perf_counter()
     torch.set_num_threads(max(1, int(placement.fold_cpus)))
-    jobs = [Job(*normalised_for(labelled, fold, settings.normalise.scope), settings, seed, encoder) for fold in folds]
+    weights = safetensors.torch.load(encoder) if encoder is not None else None
+    jobs = [Job(*normalised_for(labelled, fold, settings.normalise.scope), settings, seed, weights) for fold in folds]
     outcomes = finetune_bundle(jobs, device="cuda" if placement.fold_gpus else "cpu")
     seconds = (time.perf_counter() - started) / len(folds)
     return [

@@ -20,7 +20,7 @@ from aar_ray.search.prepared import prepare
 from aar_ray.search.searcher import trial_config
 from aar_ray.search.trial import trial_events
 from aar_ray.store import Store
-from aar_ray.training.checkpoint import Checkpoint
+from aar_ray.training.checkpoint import CHECKPOINT, Checkpoint
 
 TIMES = ("seconds", "waiting_seconds")
 """Names of measured values, which no two runs share."""
@@ -117,7 +117,7 @@ def _weights(stage: str, *folders: Path) -> dict[str, list[Any]]:
     found: list[dict[str, Any]] = []
     for folder in folders:
         if stage == "pretrain":
-            model = Checkpoint.from_bytes((folder / "checkpoint.pt").read_bytes()).model
+            model = Checkpoint.from_bytes((folder / CHECKPOINT).read_bytes()).model
             found.append({name: value.numpy() for name, value in model.items()})
         else:
             arrays = safetensors.numpy.load_file(folder / "model.safetensors")

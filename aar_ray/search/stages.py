@@ -13,18 +13,14 @@ import contextlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from aar_ray.config import settings_from
 from aar_ray.search.artifacts import NO_SPACE, Artifacts, DiskFull, PretrainStage
 from aar_ray.search.claims import Claims
 from aar_ray.search.failures import GivenUp
 from aar_ray.store import LOOK_UP_SECONDS, Lease, Store
-from aar_ray.training.checkpoint import Progress
-
-if TYPE_CHECKING:
-    # a handle of this actor has whoever holds it import this, every trial among them
-    from torch import Tensor
+from aar_ray.training.checkpoint import CHECKPOINT, Progress
 
 ATTEMPTS = 3
 """Times that a pre-train is handed out without an epoch before the deaths of its group are taken to be its doing."""
@@ -136,12 +132,9 @@ class Stages:
             "applied": job.applied,
         }
 
-    async def encoder(self, key: str) -> dict[str, Tensor]:
-        """Weights of E_T."""
-        checkpoint = self.artifacts.checkpoint(key)
-        if checkpoint is None:
-            raise KeyError(f"no pre-trained encoder {key} in {self.store.root}")
-        return checkpoint.encoder()
+    async def encoder(self, key: str) -> bytes:
+        """Weights of E_T (safetensors)."""
+        return self.artifacts.encoder(key)
 
     async def claim(self, keys: Sequence[str], claimer: str) -> dict[str, dict[str, Any] | bool]:
         """Of each fine-tuning the result where it is done, else whether the claimer is the one to do it.
@@ -206,14 +199,16 @@ class Stages:
         # the group was killed while it waited, and has asked again since
         return None
 
-    async def advanced(self, group: str, job: Mapping[str, Any], progress: Progress, data: bytes) -> bool:
+    async def advanced(
+        self, group: str, job: Mapping[str, Any], progress: Progress, files: Mapping[str, bytes]
+    ) -> bool:
         """An epoch of a pre-train that the group took is done; the last one's checkpoint becomes the artifact.
 
         Args:
             group: that took it.
             job: as `take` gave it.
             progress: how far it is.
-            data: of the checkpoint, which is not opened here: to read its tensors takes longer than all the rest.
+            files: of the checkpoint, which are not opened here: to read tensors takes longer than all the rest.
 
         Returns:
             Whether more of it are wanted of this group.
@@ -223,9 +218,9 @@ class Stages:
             return False
         with contextlib.suppress(GivenUp), self._disk():
             if progress.epoch < known.epochs:
-                self.artifacts.keep_running(known.key, data)
+                self.artifacts.keep_running(known.key, files[CHECKPOINT])
             else:
-                self.artifacts.publish_checkpoint(known.key, known.settings, known.seed, data)
+                self.artifacts.publish_pretrain(known.key, known.settings, known.seed, progress, files)
             self.epochs_done += 1
             known.attempts = 1
             known.history, known.applied = progress.history, progress.applied
@@ -334,7 +329,7 @@ class Stages:
 
     def _is_there(self, job: Job) -> bool:
         """Whether the artifact is in the store; the job is done then."""
-        found = self.artifacts.checkpoint(job.key)
+        found = self.artifacts.progress(job.key)
         if found is None:
             return False
         job.cached, job.history, job.applied = True, found.history, found.applied

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     # whoever holds a handle of the stages' actor imports this, every trial among them
     from torch import Tensor
 
-VERSION = 5
-"""Part of every pre-train key: raise it when the same settings would give another encoder."""
+VERSION = 6
+"""Part of every pre-train key: raise it when the same settings would give another encoder, or other files of it."""
+
+CHECKPOINT, ENCODER = "checkpoint.pt", "encoder.safetensors"
+"""Names of the files that a pre-train leaves."""
 
 
 @dataclass(kw_only=True)
@@ -47,6 +50,12 @@ class Checkpoint(Progress):
         buffer = io.BytesIO()
         torch.save(self.__dict__, buffer)
         return buffer.getvalue()
+
+    def files(self) -> dict[str, bytes]:
+        """What is kept: all that is needed to go on, and the weights of E_T, so that who wants only them reads them."""
+        import safetensors.torch
+
+        return {CHECKPOINT: self.to_bytes(), ENCODER: safetensors.torch.save(self.encoder())}
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Checkpoint:

@@ -41,7 +41,7 @@ class PretrainService(Protocol):
     take: Any
     """(group) -> {"key", "settings", "seed", "resume": bytes | None}, or None to go home."""
     advanced: Any
-    """(group, what `take` gave, progress, checkpoint bytes) -> whether to go on, after each epoch."""
+    """(group, what `take` gave, progress, files of the checkpoint) -> whether to go on, after each epoch."""
     keeps: Any
     """(text) -> None: where the windows are, before the first `take`."""
     failed: Any
@@ -77,7 +77,7 @@ def serve_pretraining(config: Mapping[str, Any]) -> None:
         resume = job.pop("resume")
 
         def advanced(checkpoint: Checkpoint, job: dict[str, Any] = job) -> None:
-            report = config["group"], job, checkpoint.progress, checkpoint.to_bytes()
+            report = config["group"], job, checkpoint.progress, checkpoint.files()
             wanted = ray.get(service.advanced.remote(*report))
             # of several workers only this one knows, and the others would wait for it
             if not wanted and workers == 1:

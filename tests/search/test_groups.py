@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import ray
+import safetensors.torch
 import torch
 
 from aar_ray.config import Settings, dotted
@@ -43,7 +44,7 @@ def group_that_dies(name: str, stages: Any, epochs: int) -> None:
             # the weight says from where this group went on
             weights = {"time_encoder.w": torch.tensor(10.0 * done + epoch)}
             now = Checkpoint(epoch=epoch, model=weights, optimiser={}, history=[{"seconds": 1.0}] * epoch)
-            ray.get(stages.advanced.remote(name, job, now.progress, now.to_bytes()))
+            ray.get(stages.advanced.remote(name, job, now.progress, now.files()))
 
 
 @ray.remote(num_cpus=0, max_retries=0)
@@ -82,7 +83,8 @@ def test_a_group_that_dies_is_replaced_and_its_pre_train_goes_on(stages: Any, mo
     news = ray.get(stages.news.remote(key, 0))
     # no epoch was done twice, and the last group went on after the third
     assert (news["state"], len(news["records"])) == ("done", 4)
-    assert float(ray.get(stages.encoder.remote(key))["w"]) == 10 * 3 + 4
+    weights = safetensors.torch.load(ray.get(stages.encoder.remote(key)))
+    assert float(weights["w"]) == 10 * 3 + 4
 
 
 def test_where_no_group_stays_up_the_study_is_given_up_and_no_trial(

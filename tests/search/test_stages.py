@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import errno
 import os
+import subprocess
+import sys
+import textwrap
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, get_args
@@ -33,12 +36,12 @@ def settings(**changes: Any) -> dict[str, Any]:
     return {**dotted(Settings()), "pretrain.epochs": 2, **changed}
 
 
-def checkpoint(epoch: int, weight: float = 0.5) -> tuple[Progress, bytes]:
+def checkpoint(epoch: int, weight: float = 0.5) -> tuple[Progress, dict[str, bytes]]:
     """What a worker tells after an epoch."""
     history = [{"loss": 1.0 / number, "seconds": 1.0} for number in range(1, epoch + 1)]
     model = {"time_encoder.w": torch.tensor(weight), "other.w": torch.tensor(1.0)}
     now = Checkpoint(epoch=epoch, model=model, optimiser={}, history=history)
-    return now.progress, now.to_bytes()
+    return now.progress, now.files()
 
 
 def run(steps: Coroutine[Any, Any, None]) -> None:
@@ -90,6 +93,36 @@ def test_asking_twice_is_asking_once(tmp_path: Path) -> None:
     run(steps())
 
 
+def test_the_service_keeps_and_finds_encoders_without_torch(tmp_path: Path) -> None:
+    # whose import would keep the first fold waiting, and its memory for as long as the study runs
+    program = f"""
+        import asyncio, sys
+        from aar_ray.search.artifacts import PretrainStage
+        from aar_ray.search.stages import Stages
+        from aar_ray.training.checkpoint import CHECKPOINT, ENCODER, Progress
+
+        async def steps(stage=PretrainStage(corpus="c", workers=1), settings={settings()!r}):
+            stages = Stages({str(tmp_path)!r}, stage)
+            key = await stages.request(settings, 7)
+            for epoch in (1, 2):
+                job = job if epoch == 2 else await stages.take("a")
+                now = Progress(epoch=epoch, history=[{{"loss": 1.0}}] * epoch)
+                await stages.advanced("a", job, now, {{CHECKPOINT: b"everything", ENCODER: b"weights"}})
+            again = Stages({str(tmp_path)!r}, stage)
+            assert await again.request(settings, 7) == key
+            news = await again.news(key, 0)
+            assert (news["state"], news["cached"], news["records"]) == ("done", True, [{{"loss": 1.0}}] * 2)
+            assert await again.encoder(key) == b"weights"
+            longer = await again.request({{**settings, "pretrain.epochs": 3}}, 7)
+            job = await again.take("a")
+            assert (job["key"], job["resume"]) == (longer, b"everything")
+
+        asyncio.run(steps())
+        assert not {{"torch", "scipy", "pandas"}} & sys.modules.keys()
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=60)
+
+
 def test_the_artifact_appears_after_the_last_epoch(tmp_path: Path) -> None:
     async def steps() -> None:
         stages = Stages(str(tmp_path), STAGE)
@@ -101,7 +134,7 @@ def test_the_artifact_appears_after_the_last_epoch(tmp_path: Path) -> None:
             await stages.encoder(key)
         await stages.advanced("a", about(stages, key), *checkpoint(2, weight=0.25))
         assert pretrained(tmp_path) == [key]
-        encoder = await stages.encoder(key)
+        encoder = safetensors.torch.load(await stages.encoder(key))
         # weights of E_T alone
         assert {name: float(value) for name, value in encoder.items()} == {"w": 0.25}
         assert [path.name for path in (tmp_path / "pretrain").iterdir()] == [key]

@@ -33,7 +33,7 @@ def events_of(ray: Any, store: Path, records: list[dict[str, float]], applied: d
     ray.get(stages.request.remote(WANTED, 7))
     job = ray.get(stages.take.remote("a"))
     done = Checkpoint(epoch=3, model={}, optimiser={}, history=records, applied=applied)
-    ray.get(stages.advanced.remote("a", job, done.progress, done.to_bytes()))
+    ray.get(stages.advanced.remote("a", job, done.progress, done.files()))
     return list(_pretrained(WANTED, 7, stages))
 
 

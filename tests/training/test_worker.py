@@ -15,7 +15,7 @@ import torch
 from aar_ray.config import Settings, dotted
 from aar_ray.corpus.files import Resident
 from aar_ray.training import worker
-from aar_ray.training.checkpoint import Progress
+from aar_ray.training.checkpoint import CHECKPOINT, Progress
 from aar_ray.training.pretrain import Diverged
 
 
@@ -30,8 +30,8 @@ class Service:
         self.jobs -= 1
         return {"key": "k", "settings": dotted(Settings()), "seed": 7, "resume": None} if self.jobs >= 0 else None
 
-    def advanced(self, group: str, job: dict[str, Any], progress: Progress, data: bytes) -> bool:
-        assert worker.Checkpoint.from_bytes(data).progress == progress
+    def advanced(self, group: str, job: dict[str, Any], progress: Progress, files: dict[str, bytes]) -> bool:
+        assert worker.Checkpoint.from_bytes(files[CHECKPOINT]).progress == progress
         self.told.append((f"epoch {progress.epoch}", False))
         return progress.epoch < 2
 
