@@ -70,14 +70,17 @@ class Groups:
     def _serve(self, stopped: Stopped, drained: Callable[[], bool]) -> int:
         dataset = read_corpus(self.corpus)
         running = dict(self._start(dataset) for _ in range(self.placement.groups))
-        started, fruitless, epochs = len(running), 0, 0
+        started, fruitless, epochs, needed = len(running), 0, 0, False
         while running and not stopped():
             ended, _ = ray.wait(list(running), timeout=LOOK_UP_SECONDS)
-            # again and again: a service that was killed and began anew has forgotten it
-            if drained() and not ray.get(self.stages.drain.remote()):
-                for task in running:
-                    ray.cancel(task, force=True)
-                return started
+            if drained():
+                # again and again: a service that was killed and began anew has forgotten it, and does not know yet
+                # what a group is at
+                needed = ray.get(self.stages.drain.remote()) or needed
+                if not needed:
+                    for task in running:
+                        ray.cancel(task, force=True)
+                    return started
             for task in ended:
                 name = running.pop(task)
                 try:

@@ -131,6 +131,46 @@ def test_a_group_that_is_not_needed_is_not_waited_for(stages: Any, monkeypatch: 
         ray.get(begun[0])
 
 
+@ray.remote(num_cpus=0)
+class Forgetful:
+    """A service that is killed while a group is at work, and is asked whether there is need of it before anything."""
+
+    def __init__(self) -> None:
+        self.answers = iter([True, False])
+        self.asked = threading.Event()
+
+    def drain(self) -> bool:
+        answer = next(self.answers, None)
+        if answer is None:
+            self.asked.set()
+        return answer is not False
+
+    def asked_often(self) -> None:
+        self.asked.wait()
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def at_work_meanwhile(service: Any) -> str:
+    ray.get(service.asked_often.remote())
+    return "through"
+
+
+def test_a_group_at_work_is_kept_where_a_new_service_knows_nothing_of_it(
+    ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Forgetful.options(max_concurrency=2).remote()
+    served = dying(service, monkeypatch)
+    begun: list[Any] = []
+
+    def started(self: DyingGroups, dataset: Any) -> tuple[Any, str]:
+        begun.append(at_work_meanwhile.remote(service))
+        return begun[-1], "at work"
+
+    monkeypatch.setattr(DyingGroups, "_start", started)
+    assert served.serve(lambda: False, lambda: True) == 1
+    assert ray.get(begun[0]) == "through"
+
+
 def test_groups_go_home_where_the_study_leaves_off(stages: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     served = dying(stages, monkeypatch, 9)
     begun: list[Any] = []
