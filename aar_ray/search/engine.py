@@ -17,8 +17,6 @@ from ray import tune
 
 from aar_ray.config import Settings, Study, dotted, settings_from
 from aar_ray.corpus.splits import split_warnings
-from aar_ray.search import folds as fold_tasks
-from aar_ray.search import groups as worker_groups
 from aar_ray.search.agenda import Agenda, Promotion, runs_of, winner
 from aar_ray.search.budget import HOUR, Accelerators, gpus_of, seconds_spent
 from aar_ray.search.cautions import patch_warnings
@@ -29,6 +27,7 @@ from aar_ray.search.journal import Event, Journal, history, known_trials, number
 from aar_ray.search.placement import Placement
 from aar_ray.search.precision import settle_precision
 from aar_ray.search.prepared import Prepared, prepare
+from aar_ray.search.processes import warm
 from aar_ray.search.proposals import Proposal
 from aar_ray.search.provenance import provenance, source_files
 from aar_ray.search.searcher import Emit, JournalSearcher, Recorder
@@ -75,8 +74,8 @@ def run_study(
     store = Store(study.store)
     emit = _Writer(journal, observe)
     say("building the corpus")
-    worker_groups.warm(placement.groups)
-    fold_tasks.warm(placement.fold_tasks, trials_environment())
+    variables = trials_environment()
+    warm(placement, variables)
     prepared = prepare(study, placement, store, say)
     remember(store, journal.path)
     emit("study_started", **_beginning(prepared))
@@ -87,21 +86,21 @@ def run_study(
     _keep_to_budget(study, store, say)
     if prepared.probe is None:
         say("no linear probe watches pre-training: fewer than two labelled animals are no fold's test animal")
+    to_come = _trials_to_come(study, journal.events)
     with (
         tempfile.TemporaryDirectory(prefix="aar-") as scratch,
-        prepared.service(store, study.resources.store_gigabytes) as stages,
+        prepared.service(store, study.resources.store_gigabytes, group_comes=to_come) as stages,
         _threads() as (threads, stopped),
     ):
         folds = prepared.tasks(stages)
         served, drained = None, threading.Event()
-        if _trials_to_come(study, journal.events):
+        if to_come:
             say("starting the worker groups")
-            groups = prepared.groups(stages, scratch)
-            ray.get(stages.expect_group.remote())
+            groups = replace(prepared.groups(stages, scratch), environment=variables)
             served = threads.submit(groups.serve, stopped, drained.is_set)
             threads.submit(groups.watch, say, stopped)
         # these need no encoder and fill the processors while the first one is made
-        own = replace(folds, environment=trials_environment())
+        own = replace(folds, environment=variables)
         baselines = {
             "random forest": threads.submit(_forest, own, study.reference(), study.seed, stopped),
             "scratch, trial 0": threads.submit(_scratch, own, study.reference(), [study.seed], stopped),

@@ -17,6 +17,7 @@ from aar_ray.corpus.labelled import LabelledWindows, normalised_for
 from aar_ray.corpus.splits import Fold
 from aar_ray.method.scores import pooled
 from aar_ray.search.placement import Placement
+from aar_ray.search.processes import in_environment
 from aar_ray.store import stage_key
 from aar_ray.training import forest
 from aar_ray.training.features import in_context
@@ -28,9 +29,6 @@ TASK_FAILURES = 2
 
 Counted here: Ray would start one that runs out of memory again for ever.
 """
-
-MOST_WARMED = 8
-"""Processes that import beforehand: each takes memory, and a large machine may come to need few of them."""
 
 LOOK_UP_SECONDS = 0.5
 """After which those who wait for a task look whether they are still wanted."""
@@ -111,11 +109,8 @@ class Folds:
         keys = [stage_key(stage, version, one) for one in everything]
         placement = self.placement
         # a trial sits in its own placement group, which has room for nothing else
-        options: dict[str, Any] = {"num_cpus": placement.fold_cpus, "num_gpus": placement.fold_gpus}
-        if self.environment is not None:
-            # a trial's tasks must not name them: Ray would write the same ones down otherwise, and start processes anew
-            options["runtime_env"] = {"env_vars": dict(self.environment)}
-        task = task.options(**options, scheduling_strategy="DEFAULT")
+        needed = {"num_cpus": placement.fold_cpus, "num_gpus": placement.fold_gpus}
+        task = task.options(**needed, **in_environment(self.environment), scheduling_strategy="DEFAULT")
 
         def start(numbers: Sequence[int]) -> Any:
             folds = [self.folds[number] for number in numbers]
@@ -236,21 +231,6 @@ def pooled_scores(folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Scores of the validation windows of all folds together, beside the mean of the folds' own."""
     results = [fold["result"] for fold in folds]
     return pooled(results, list(results[0]["per_class"]))
-
-
-def warm(tasks: int, environment: Mapping[str, str]) -> None:
-    """Have processes import what tasks of folds need, which takes seconds, while others are at work."""
-    imported = _imported.options(num_cpus=0, scheduling_strategy="SPREAD", runtime_env={"env_vars": dict(environment)})
-    for _ in range(min(tasks, MOST_WARMED)):
-        imported.remote()
-
-
-@ray.remote(max_retries=0)
-def _imported() -> None:
-    """Nothing but its imports."""
-    import safetensors.torch  # noqa: F401
-
-    import aar_ray.training.finetune  # noqa: F401
 
 
 @ray.remote(max_retries=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,13 @@ import ray
 import ray.data
 import ray.train
 import ray.train.torch
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from aar_ray.corpus.files import window_files
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.corpus.reading import Corpus, read_corpus
 from aar_ray.search.folds import LOOK_UP_SECONDS, Stopped
 from aar_ray.search.placement import Placement
+from aar_ray.search.processes import in_environment, on_this_node
 from aar_ray.search.trial import reason_of
 from aar_ray.training.worker import serve_pretraining
 
@@ -46,6 +46,8 @@ class Groups:
     stages: Any
     """Handle of the `Stages` actor."""
     scratch: str
+    environment: Mapping[str, str] | None = None
+    """Variables of the processes that start them, see `processes`."""
 
     def serve(self, stopped: Stopped, drained: Callable[[], bool]) -> int:
         """Keep the groups up until they have gone home; returns how many were started.
@@ -125,7 +127,7 @@ class Groups:
     def _start(self, dataset: ray.data.Dataset) -> tuple[ray.ObjectRef[None], str]:
         # a name that was used before would make Ray Train go on with the old run
         name = f"group-{uuid.uuid4().hex}"
-        task = on_this_node(_run_group).remote(
+        task = on_this_node(_run_group, **in_environment(self.environment)).remote(
             name,
             self.placement,
             dataset,
@@ -173,23 +175,3 @@ def _run_group(
         datasets={"corpus": dataset},
     )
     trainer.fit()
-
-
-def warm(groups: int) -> None:
-    """Have processes of this node import what the tasks of groups need, which takes seconds, while others are at work.
-
-    Ray keeps a process whose task has ended for the next one; actors always get one of their own.
-    """
-    for _ in range(groups):
-        on_this_node(_imported).remote()
-
-
-@ray.remote(max_retries=0)
-def _imported() -> None:
-    """Nothing: a process imports this module in order to call it."""
-
-
-def on_this_node(remote: Any, **options: Any) -> Any:
-    """Schedule where the study runs, which has the disk, without a processor of its own."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return remote.options(num_cpus=0, scheduling_strategy=here, **options)

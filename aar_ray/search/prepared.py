@@ -16,8 +16,9 @@ from aar_ray.corpus.shards import build_corpus, build_labelled
 from aar_ray.corpus.splits import Fold, make_folds
 from aar_ray.search.artifacts import PretrainStage
 from aar_ray.search.folds import Folds
-from aar_ray.search.groups import Groups, on_this_node
+from aar_ray.search.groups import Groups
 from aar_ray.search.placement import Placement
+from aar_ray.search.processes import on_this_node
 from aar_ray.search.stages import Stages
 from aar_ray.store import Store
 from aar_ray.training.probe import probe_windows
@@ -44,13 +45,13 @@ class Prepared:
         return PretrainStage(self.corpus.key, self.placement.workers, probed)
 
     @contextmanager
-    def service(self, store: Store, gigabytes: float | None = None) -> Iterator[Any]:
+    def service(self, store: Store, gigabytes: float | None = None, *, group_comes: bool = False) -> Iterator[Any]:
         """The actor of the stages: where its process dies it begins anew, and calls under way are repeated.
 
         It ends with the block: copies of its handle in Ray's objects would keep it for as long as its cluster is up.
         """
         actor = on_this_node(ray.remote(Stages), max_restarts=-1, max_task_retries=-1)
-        service = actor.remote(str(store.root), self.stage, gigabytes)
+        service = actor.remote(str(store.root), self.stage, gigabytes, group_comes=group_comes)
         try:
             yield service
         finally:

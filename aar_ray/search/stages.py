@@ -77,9 +77,12 @@ class Stages:
         store: folder of the artifacts.
         stage: what the study's pre-trains share.
         gigabytes: disk space that the store may take, kept to by removing what no ranking needs; None for all there is.
+        group_comes: whether a worker group is about to be started: what is not pre-training waits for it.
     """
 
-    def __init__(self, store: str, stage: PretrainStage, gigabytes: float | None = None) -> None:
+    def __init__(
+        self, store: str, stage: PretrainStage, gigabytes: float | None = None, *, group_comes: bool = False
+    ) -> None:
         self.store, self.stage = Store(store), stage
         self.artifacts = Artifacts(self.store, stage, gigabytes)
         self.claims = Claims(self.store, "finetune")
@@ -89,7 +92,7 @@ class Stages:
         self.turns: dict[str, int] = {}
         self.no_more = False
         self.up = asyncio.Event()
-        self.group_comes = False
+        self.group_comes = group_comes
         self.needless = False
         self.kept: str | None = None
         self.gave_up: str | None = None
@@ -213,6 +216,7 @@ class Stages:
         Returns:
             Whether more of it are wanted of this group.
         """
+        self.up.set()
         known = await self._running(group, job)
         if known is None:
             return False
@@ -247,10 +251,6 @@ class Stages:
                 known.ends("failed", reason)
 
     # --- asked by the study ---
-
-    async def expect_group(self) -> None:
-        """A worker group is about to be started: what is not pre-training waits for it."""
-        self.group_comes = True
 
     async def staffed(self) -> str | None:
         """Wait until a group is up; returns where it keeps its windows, if it has said so."""

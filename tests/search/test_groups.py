@@ -8,7 +8,7 @@ import signal
 import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def comes_up_too_late() -> None:
 class DyingGroups(Groups):
     """The first group dies after one number of epochs, the second after the next, and so on."""
 
-    epochs: Iterator[int]
+    epochs: Iterator[int] = field(default_factory=lambda: iter(()))
 
     def _start(self, dataset: Any) -> tuple[Any, str]:
         name = f"group-{uuid.uuid4().hex}"
@@ -73,7 +73,7 @@ def stages(ray_cluster: Any, tmp_path: Path) -> Any:
 def dying(stages: Any, monkeypatch: pytest.MonkeyPatch, *epochs: int) -> DyingGroups:
     monkeypatch.setattr(groups, "read_corpus", lambda corpus: None)
     corpus = Corpus(key="c" * 20, folder=Path(), windows=0, seconds=0.0, cached=True, summary={})
-    return DyingGroups(PLACEMENT, corpus, None, stages, "", iter(epochs))
+    return DyingGroups(PLACEMENT, corpus, None, stages, "", epochs=iter(epochs))
 
 
 def test_a_group_that_dies_is_replaced_and_its_pre_train_goes_on(stages: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -302,8 +302,7 @@ def test_where_all_encoders_are_found_nothing_waits_for_a_group(tmp_path: Path) 
     async def steps() -> None:
         stages = Stages(str(tmp_path), STAGE)
         key = await make(stages, settings())
-        again = Stages(str(tmp_path), STAGE)
-        await again.expect_group()
+        again = Stages(str(tmp_path), STAGE, group_comes=True)
         assert await again.request(settings(), 7) == key
         assert await again.claim([OPEN], "trial") == {OPEN: False}
         assert not await again.drain()
@@ -319,9 +318,8 @@ def test_where_all_encoders_are_found_nothing_waits_for_a_group(tmp_path: Path) 
 
 def test_folds_wait_for_a_group_that_is_to_come_and_results_do_not(tmp_path: Path) -> None:
     async def steps() -> None:
-        stages = Stages(str(tmp_path), STAGE)
+        stages = Stages(str(tmp_path), STAGE, group_comes=True)
         await stages.keep(DONE, {"fold": 0}, {"result": {"macro_f1": 0.5}})
-        await stages.expect_group()
         assert await stages.claim([OPEN, DONE], "trial") == {OPEN: False, DONE: {"macro_f1": 0.5}}
         group = asyncio.create_task(stages.take("a"))
         await stages.staffed()
@@ -330,8 +328,7 @@ def test_folds_wait_for_a_group_that_is_to_come_and_results_do_not(tmp_path: Pat
         assert await group is None
         # one that nobody expects is not waited for, nor one that cannot come any more
         assert (await Stages(str(tmp_path / "other"), STAGE).claim([OPEN], "trial"))[OPEN] is True
-        hopeless = Stages(str(tmp_path / "third"), STAGE)
-        await hopeless.expect_group()
+        hopeless = Stages(str(tmp_path / "third"), STAGE, group_comes=True)
         await hopeless.give_up("no group stays up")
         assert (await hopeless.claim([OPEN], "trial"))[OPEN] is True
 

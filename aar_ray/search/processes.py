@@ -1,0 +1,51 @@
+"""Processes in which tasks run: where, and what they have imported before they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from aar_ray.search.placement import Placement
+
+MOST_WARMED = 8
+"""Processes that import beforehand for folds: each takes memory, and a large machine may come to need few of them."""
+
+
+def on_this_node(remote: Any, **options: Any) -> Any:
+    """Schedule where the study runs, which has the disk, without a processor of its own."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return remote.options(num_cpus=0, scheduling_strategy=here, **options)
+
+
+def in_environment(variables: Mapping[str, str] | None) -> dict[str, Any]:
+    """Options of tasks whose processes have these variables: Ray keeps processes of different ones apart.
+
+    None for what whoever submits them has. Ray writes an environment that is told down in another way than one that is
+    inherited, so a process of the one does not serve the other, be the variables the same.
+    """
+    return {} if variables is None else {"runtime_env": {"env_vars": dict(variables)}}
+
+
+def warm(placement: Placement, variables: Mapping[str, str]) -> None:
+    """Have processes import what tasks of folds and groups need, which takes seconds, while others are at work.
+
+    Ray keeps a process whose task has ended for the next task of its environment, whichever that is: all import the
+    same.
+    """
+    options = in_environment(variables)
+    for _ in range(placement.groups):
+        on_this_node(_imported, **options).remote()
+    for _ in range(min(placement.fold_tasks, MOST_WARMED)):
+        _imported.options(num_cpus=0, scheduling_strategy="SPREAD", **options).remote()
+
+
+@ray.remote(max_retries=0)
+def _imported() -> None:
+    """Nothing but its imports: Ray sends a task's function, not the module that it stands in."""
+    import safetensors.torch  # noqa: F401
+
+    import aar_ray.search.groups
+    import aar_ray.training.finetune  # noqa: F401
