@@ -51,6 +51,7 @@ def read_device(
         name=name,
         rate_hz=float(about["ResampleRate"]),
         samples=table[["x", "y", "z"]].to_numpy(dtype=np.float64),
+        began=pd.Timestamp(table.index[0]).timestamp(),
     )
 
 

@@ -32,6 +32,8 @@ class Harvest:
     recordings: list[str]
     starts: NDArray[np.float64]
     """[n], seconds since the recording's first sample."""
+    times: NDArray[np.float64]
+    """[n], the same by the file's clock, since 1970 where it has dates; NaN where it has none."""
     behaviours: list[str | None]
     """None throughout where labels are not used."""
 
@@ -106,6 +108,9 @@ def _together(cuts: list[Cut]) -> Harvest:
         subjects=[cut.recording.subject for cut in cuts for _ in cut.starts],
         recordings=[cut.recording.name for cut in cuts for _ in cut.starts],
         starts=np.concatenate([cut.starts for cut in cuts]),
+        times=np.concatenate(
+            [cut.starts + (np.nan if cut.recording.began is None else cut.recording.began) for cut in cuts]
+        ),
         behaviours=[
             label for cut in cuts for label in ([None] * len(cut.starts) if cut.labels is None else cut.labels)
         ],

@@ -131,7 +131,7 @@ def _cut(index: int, part: Part, found: ReadBatch | str, data: Data, seed: int) 
     note: dict[str, Any] = {"source": part.source.name, "species": part.source.species}
     blank = np.zeros((0, 3, data.window_samples), dtype=np.float32)
     if isinstance(found, str):
-        yield _table(part, Harvest(blank, [], [], np.zeros(0), []), None, {**note, "error": found})
+        yield _table(part, Harvest(blank, [], [], np.zeros(0), np.zeros(0), []), None, {**note, "error": found})
         return
     draw = stream(seed, "corpus", "order", part.source.name, part.name, found.number)
     sums: dict[str, Sums] = {}
@@ -144,14 +144,14 @@ def _cut(index: int, part: Part, found: ReadBatch | str, data: Data, seed: int) 
         yield _table(part, some, draw_orders(draw, len(some.windows)), None)
     note.update(found.findings.plain())
     note.update(place=[index, found.number], last=found.last, sums=sums, animals=sorted(animals), behaviours=behaviours)
-    yield _table(part, Harvest(blank, [], [], np.zeros(0), []), None, note)
+    yield _table(part, Harvest(blank, [], [], np.zeros(0), np.zeros(0), []), None, note)
 
 
 def _table(part: Part, found: Harvest, order: NDArray[np.int64] | None, note: dict[str, Any] | None) -> pa.Table:
     """Windows with their orders; or one row with a note, whose window is blank."""
     if note is not None:
         blank = np.zeros((1, *found.windows.shape[1:]), dtype=np.float32)
-        found, order = Harvest(blank, [""], [""], np.zeros(1), [None]), np.zeros(1, dtype=np.int64)
+        found, order = Harvest(blank, [""], [""], np.zeros(1), np.zeros(1), [None]), np.zeros(1, dtype=np.int64)
     names: dict[str, Sequence[str | None]] = {
         "source": [part.source.name] * len(found.windows),
         "subject": found.subjects,

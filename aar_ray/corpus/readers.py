@@ -174,6 +174,7 @@ def _read_table(part: Part, source: TabularSource, findings: Findings, rows: int
                         labels=stretch.rows["label"].to_numpy(dtype=object) if "label" in stretch.rows else None,
                         start_seconds=stretch.start_seconds,
                         continued=stretch.continued,
+                        began=stretch.began,
                     )
         if rows is not None:
             return

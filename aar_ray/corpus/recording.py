@@ -36,6 +36,8 @@ class Recording:
     start_seconds: float = 0.0
     continued: bool = False
     """Whether it goes on where the last one of its name ended: a file is read in pieces."""
+    began: float | None = None
+    """Seconds by the file's clock, since 1970 where it has dates, at `start_seconds` 0; None where it has no clock."""
 
     def piece(self, first: int, last: int) -> Recording:
         """Samples `first` to `last`, the latter excluded."""

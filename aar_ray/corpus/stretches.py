@@ -84,6 +84,8 @@ class Stretch:
     """How often the animal's clock had been set back before it."""
     continued: bool
     """Whether it goes on where the last stretch of the piece before ended."""
+    began: float | None = None
+    """Seconds by the file's clock at which its recording begins; None without time stamps."""
 
 
 def stretches(rows: pd.DataFrame, rate_hz: float, clock: Clock, findings: Findings, where: str) -> Iterator[Stretch]:
@@ -154,7 +156,8 @@ def _by_time(rows: pd.DataFrame, rate_hz: float, clock: Clock, findings: Finding
             own = seconds[restarts == restarts[first]]
             clock.origin, clock.restarts = float(own.min()), int(restarts[first])
         start = float(seconds[first] - clock.origin)
-        yield Stretch(rows.iloc[first:last], start, clock.restarts, bool(since > 0) and goes_on and first == 0)
+        continued = bool(since > 0) and goes_on and first == 0
+        yield Stretch(rows.iloc[first:last], start, clock.restarts, continued, clock.origin)
     clock.latest, clock.segment = float(seconds[-1]), _ends(rows)[1]
 
 

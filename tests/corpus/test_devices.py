@@ -45,6 +45,7 @@ def test_a_device_file_becomes_recordings_around_its_gap(tmp_path: Path, monkeyp
         ("ann", 100.0, 400, 0.0),
         ("ann", 100.0, 550, 4.5),
     ]
+    assert {one.began for one in found} == {pd.Timestamp("2024-05-17", tz="UTC").timestamp()}
     assert found[0].samples == pytest.approx(fake_actipy("")[0][["x", "y", "z"]].to_numpy()[:400])
 
 

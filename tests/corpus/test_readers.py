@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from corpus.made_up import recordings, source, table
+from small_study import small_study
 
+from aar_ray.corpus.harvest import harvest
 from aar_ray.corpus.parts import fingerprint, parts, subjects_of
 from aar_ray.corpus.readers import check_source
 from aar_ray.corpus.recording import NOT_FINITE, InputError
-from aar_ray.corpus.stretches import REPEATED
+from aar_ray.corpus.stretches import REPEATED, Findings
 
 
 def written(rows: pd.DataFrame, path: Path) -> Path:
@@ -58,6 +60,22 @@ def test_a_gap_in_time_splits_a_recording_and_keeps_its_clock(tmp_path: Path) ->
     first, second = recordings(source(written(rows, tmp_path / "goat.csv")))[0]
     assert (len(first.samples), len(second.samples)) == (40, 40)
     assert second.start_seconds == pytest.approx(60 / 25)
+
+
+def test_windows_know_their_time_by_the_files_clock(tmp_path: Path) -> None:
+    rows = table(400).drop(index=range(110, 160))
+    rows["t"] += 1000
+    rows.loc[300:, "t"] -= 5.01
+    given, data = source(written(rows, tmp_path / "goat.csv")), small_study().data
+    (found,) = [one for part in parts(given, 0) for one in harvest(part, data, Findings())]
+    # each stretch begins with a window, and a clock set back begins a recording
+    firsts = [0, 50, 160, 210, 300, 350]
+    assert found.times == pytest.approx(rows["t"].loc[firsts].to_numpy())
+    assert found.recordings == ["goat"] * 4 + ["goat~2"] * 2
+    assert found.starts == pytest.approx([0, 2, 6.4, 8.4, 0, 2])
+    untimed = source(tmp_path / "goat.csv", columns={"time": None})
+    (found,) = [one for part in parts(untimed, 0) for one in harvest(part, data, Findings())]
+    assert np.isnan(found.times).all()
 
 
 def test_rows_repeated_in_time_are_dropped_and_counted_and_disorder_is_sorted(tmp_path: Path) -> None:
