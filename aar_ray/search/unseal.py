@@ -6,13 +6,10 @@ a random forest, of which no study keeps a model, is trained again on each fold'
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 
 from aar_ray.config import Study, settings_from
 from aar_ray.corpus.checks import check_contents, labelled_parts
@@ -22,32 +19,28 @@ from aar_ray.corpus.labelled import LabelledWindows, normalised_for
 from aar_ray.corpus.recording import InputError
 from aar_ray.corpus.splits import Fold
 from aar_ray.corpus.stretches import Findings
-from aar_ray.method.neighbours import neighbour_mean
 from aar_ray.method.scores import confusion_matrix, scores
-from aar_ray.search.evidence import report_winner
 from aar_ray.search.journal import Event
+from aar_ray.search.kept import (
+    Model,
+    Refused,
+    beginning,
+    classifier,
+    complete_runs,
+    folds_of,
+    learned_sketches,
+    models_of,
+    require_kept,
+    winning_setting,
+)
 from aar_ray.search.provenance import commit_of_code
-from aar_ray.search.ranking import scored_settings, trial_records
+from aar_ray.search.ranking import trial_records
 from aar_ray.store import Store
 from aar_ray.training.classify import probabilities
 from aar_ray.training.features import in_context
 from aar_ray.training.forest import forest_scores
 
 Emit = Callable[..., Event]
-
-
-class Refused(ValueError):
-    """A study that cannot be unsealed, or has been."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """What is scored: fold by fold, the key of a kept classifier; None is trained here."""
-
-    name: str
-    keys: tuple[tuple[Fold, str | None], ...]
-    context: Mapping[str, Any] = field(default_factory=dict)
-    """Of a random forest: what it sees around a window."""
 
 
 def unseal(study: Study, events: Sequence[Event], emit: Emit) -> Event:
@@ -65,18 +58,14 @@ def unseal(study: Study, events: Sequence[Event], emit: Emit) -> Event:
     """
     store = Store(study.store)
     started = ready(study, events)
-    folds = [
-        Fold(fold["name"], *(tuple(fold[side]) for side in ("train", "validation", "test")))
-        for fold in started["folds"]
-    ]
-    models = _models(events, {fold.name: fold for fold in folds})
-    _all_kept(store, models, started)
+    folds = folds_of(started)
+    models = _models(events, folds)
+    require_kept(store, models, started)
     labelled = read_labelled(store.root / "labelled" / started["labelled"]["key"], started["classes"])
-    tested = sorted({animal for fold in folds for animal in fold.test})
-    everything = _with_sealed(study, labelled, tested, _sketches(store, started))
+    animals = sorted({animal for fold in folds.values() for animal in fold.test})
+    everything = _with_sealed(study, labelled, animals, learned_sketches(store, started))
     scored = [_scored(model, everything, study, store) for model in models]
     commit, changed = commit_of_code()
-    animals = sorted({animal for fold in folds for animal in fold.test})
     return emit("unsealed", commit=commit, changed=changed, animals=animals, scores=scored)
 
 
@@ -107,20 +96,15 @@ def ready(study: Study, events: Sequence[Event]) -> Event:
     kinds = [event["event"] for event in events]
     if "study_finished" not in kinds:
         raise Refused("a study is unsealed after its end, and this one is not finished; run it to its end first")
-    return next(event for event in reversed(events) if event["event"] == "study_started")
+    return beginning(events)
 
 
 def _models(events: Sequence[Event], folds: Mapping[str, Fold]) -> list[Model]:
     """Winner and trial 0 with all their seeds, and each baseline."""
     trials = trial_records(events)
-    winner = report_winner(scored_settings(trials))
-    if winner is None:
-        raise Refused("no trial of the study is complete, so there is no winner to score")
     models = []
-    for name, number in {"winner": winner.number, "trial 0": 0}.items():
-        runs = [trial for n, trial in trials.items() if number in (n, trial.repeat_of) and trial.state == "complete"]
-        keys = tuple((folds[fold["fold"]], fold["key"]) for run in runs for fold in run.folds.values())
-        if keys:
+    for name, number in {"winner": winning_setting(trials).number, "trial 0": 0}.items():
+        if keys := models_of(complete_runs(trials, number), folds):
             models.append(Model(f"{name} (trial {number})" if name == "winner" else name, keys))
     baselines = {event["name"]: event for event in events if event["event"] == "baseline_finished"}
     forests = []
@@ -133,33 +117,6 @@ def _models(events: Sequence[Event], folds: Mapping[str, Fold]) -> list[Model]:
     return [*models, *forests]
 
 
-def _all_kept(store: Store, models: Sequence[Model], started: Event) -> None:
-    gone = sorted(
-        f"{model.name}, fold {fold.name}"
-        for model in models
-        for fold, key in model.keys
-        if key is not None and not (store.root / "finetune" / key / "model.safetensors").is_file()
-    )
-    if store.find("labelled", started["labelled"]["key"]) is None:
-        gone.append("the labelled windows")
-    if gone:
-        raise Refused(
-            f"the store {store.root} must hold what the study made, it lacks {'; '.join(gone)}; "
-            "run the study again, which makes what is missing, and nothing else"
-        )
-
-
-def _sketches(store: Store, started: Event) -> dict[str, dict[str, set[int]]]:
-    """By source and recording, what the recordings that the models learned from are known again by."""
-    found: dict[str, dict[str, set[int]]] = {}
-    for stage in ("corpus", "labelled"):
-        file = store.root / stage / str((started.get(stage) or {}).get("key")) / "sketches.json"
-        if file.is_file():
-            for source, own in json.loads(file.read_text()).items():
-                found.setdefault(source, {}).update({name: set(one) for name, one in own.items()})
-    return found
-
-
 def _with_sealed(
     study: Study, labelled: LabelledWindows, animals: Sequence[str], learned: Mapping[str, Mapping[str, set[int]]]
 ) -> LabelledWindows:
@@ -169,7 +126,7 @@ def _with_sealed(
         study: as its file says.
         labelled: of the animals that were open.
         animals: all test animals.
-        learned: sketches of what the models learned from, see `_sketches`.
+        learned: sketches of what the models learned from, see `learned_sketches`.
 
     Raises:
         Refused: the sealed recordings hold no window, or one of them was in what the models learned from.
@@ -243,10 +200,7 @@ def _confusions(
             train, test = (in_context(everything.of(side), **context) for side in (fold.train, (animal,)))
             yield animal, np.asarray(forest_scores(train, test, seed=study.seed)["confusion"])
             continue
-        folder = store.root / "finetune" / key
-        settings = settings_from(json.loads((folder / "result.json").read_text())["applied"])
+        weights, settings = classifier(store.root / "finetune" / key)
         _, test = normalised_for(everything, tested, settings.normalise.scope)
-        weights = safetensors.torch.load_file(folder / "model.safetensors")
-        found, seconds = probabilities(weights, settings, test), settings.finetune.smoothing_seconds
-        predicted = neighbour_mean(found, test.recordings, test.starts, seconds=seconds).argmax(axis=1)
+        predicted = probabilities(weights, settings, test).argmax(axis=1)
         yield animal, confusion_matrix(test.labels, predicted, len(everything.classes))

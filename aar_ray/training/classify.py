@@ -13,20 +13,28 @@ from aar_ray.config import Settings
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.method.classifier import Classifier, Head
 from aar_ray.method.encoder import PatchTSTEncoder
+from aar_ray.method.neighbours import neighbour_mean
 from aar_ray.training.features import in_context
 
 BATCH = 1024
 
 
 @torch.no_grad()
-def probabilities(weights: Mapping[str, Tensor], settings: Settings, labelled: LabelledWindows) -> NDArray[np.float32]:
-    """Of each class for each window, by a fine-tuned classifier.
+def probabilities(
+    weights: Mapping[str, Tensor],
+    settings: Settings,
+    labelled: LabelledWindows,
+    *,
+    device: torch.device | str = "cpu",
+) -> NDArray[np.float32]:
+    """Of each class for each window, by a fine-tuned classifier, smoothed where its settings say so.
 
     Args:
         weights: as fine-tuning left them, of encoder and head.
-        settings: sections `patchtst` and `classifier` are read, whether the encoder was frozen, and what its context
-            is.
+        settings: sections `patchtst` and `classifier` are read, whether the encoder was frozen, what its context is
+            and over how many seconds it is smoothed.
         labelled: z-scored as the training windows were, all windows of each recording; their labels are not read.
+        device: that computes.
 
     Returns:
         [windows, classes].
@@ -46,11 +54,13 @@ def probabilities(weights: Mapping[str, Tensor], settings: Settings, labelled: L
         ),
     )
     model.load_state_dict(dict(weights))
-    model.eval()
+    model.eval().to(device)
     read = (labelled.windows,) if labelled.context is None else (labelled.windows, labelled.context)
     parts = zip(*(torch.as_tensor(values, dtype=torch.float32).split(BATCH) for values in read), strict=True)
-    logits = torch.cat([model(*part) for part in parts])
-    return np.asarray(logits.softmax(dim=1).numpy())
+    logits = torch.cat([model(*(values.to(device) for values in part)).cpu() for part in parts])
+    found: NDArray[np.float32] = logits.softmax(dim=1).numpy()
+    seconds = settings.finetune.smoothing_seconds
+    return neighbour_mean(found, labelled.recordings, labelled.starts, seconds=seconds)
 
 
 @torch.no_grad()

@@ -12,97 +12,31 @@ import numpy as np
 import pytest
 import safetensors.torch
 from corpus.made_up import source, table
+from kept_study import CONTEXT_SECONDS, KEY, OPEN, SEALED, keep, kept_study, write_model
 from small_study import SMALL, small_study
 
-from aar_ray.config import Study, dotted, settings_from
-from aar_ray.corpus.checks import labelled_parts
-from aar_ray.corpus.files import read_labelled, window_table, write_windows
-from aar_ray.corpus.harvest import harvest
+from aar_ray.config import Study, settings_from
+from aar_ray.corpus.files import read_labelled
 from aar_ray.corpus.labelled import normalised_for
 from aar_ray.corpus.parts import parts
 from aar_ray.corpus.readers import read
 from aar_ray.corpus.splits import Fold
 from aar_ray.corpus.stretches import Findings
-from aar_ray.method.classifier import Classifier, Head
-from aar_ray.method.encoder import PatchTSTEncoder
 from aar_ray.method.scores import confusion_matrix
-from aar_ray.search.unseal import Refused, _sketches, _with_sealed, unseal
-from aar_ray.seeds import drawing_from
-from aar_ray.store import MADE_FROM, Store
+from aar_ray.search.kept import Refused, learned_sketches
+from aar_ray.search.unseal import _with_sealed, unseal
+from aar_ray.store import Store
 from aar_ray.training.classify import probabilities
-
-SEALED = "goats-4"
-OPEN = ("goats-1", "goats-2", "goats-3", "goats-5")
-KEY = "l" * 20
-CONTEXT_SECONDS, FORM = 20.0, "own_mean_spread"
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
-    protocol = {"split": "leave_one_subject_out", "sealed": [SEALED]}
-    return small_study(protocol=protocol, store=str(tmp_path))
+    return kept_study(tmp_path)
 
 
 @pytest.fixture
 def events(study: Study, tmp_path: Path) -> list[journal.Event]:
-    """Two trials, trial 1 the better one, a scratch baseline, and everything that they made."""
-    start = journal.started(animals=OPEN)[0]
-    for fold in start["folds"]:
-        fold["test"] = [SEALED]
-    start |= {"labelled": {"key": KEY}, "classes": write_labelled(study, tmp_path / "labelled" / KEY)}
-    found = [start]
-    for number in (0, 1):
-        found += [*journal.trial_started(number), *journal.pretrained(number)]
-        found += journal.folds(number, dict.fromkeys(OPEN, 0.4 + 0.1 * number))
-        found += journal.finished(number, 0.4 + 0.1 * number)
-    scratch = journal.baseline("scratch, winner", [0.3] * 3)[0]
-    scratch["folds"] = [
-        {"fold": name, "validation": [name], "key": f"s{name}", "result": journal.result(0.3)} for name in OPEN
-    ]
-    forests = [
-        journal.baseline("random forest", [0.3] * 3)[0],
-        forest_in_context(journal.baseline("random forest, winner", [0.3] * 3)[0], CONTEXT_SECONDS),
-    ]
-    found += [*forests, scratch, *journal.study_finished()]
-    for key in (f"{kind}{name}" for kind in "01s" for name in OPEN):
-        write_model(study, tmp_path / "finetune" / key, len(start["classes"]))
-    return found
-
-
-def forest_in_context(event: journal.Event, seconds: float) -> journal.Event:
-    for fold in event["folds"]:
-        fold["result"]["applied"] = {"finetune.context_seconds": seconds, "finetune.context_form": FORM}
-    return event
-
-
-def write_labelled(study: Study, folder: Path) -> list[str]:
-    """The windows of the open goats, as the corpus writes them; returns their behaviours."""
-    pieces = [piece for part in labelled_parts(study) for piece in harvest(part, study.data, Findings())]
-    windows = np.concatenate([piece.windows for piece in pieces]).astype(np.float32)
-    columns: dict[str, list[Any]] = {
-        name: [value for piece in pieces for value in getattr(piece, f"{name}s")]
-        for name in ("subject", "recording", "start", "behaviour")
-    }
-    assert set(columns["subject"]) == set(OPEN)
-    folder.mkdir(parents=True)
-    (folder / MADE_FROM).write_text("{}")
-    names = {"source": ["goats"] * len(windows), **columns}
-    table = window_table(windows, names, np.array(columns["start"]))
-    write_windows(folder / "windows-00000.parquet", table, windows.shape[-1], {"unit": "g"})
-    return sorted(set(columns["behaviour"]))
-
-
-def write_model(study: Study, folder: Path, classes: int, context_seconds: float = 0.0) -> None:
-    given = {"finetune.context_seconds": context_seconds, "finetune.context_form": FORM}
-    settings = settings_from({**dotted(study.reference()), **given})
-    patchtst, classifier = dict(settings.patchtst), dict(settings.classifier)
-    with drawing_from(0, "test", "unseal", folder.name):
-        encoder = PatchTSTEncoder(study.data.window_samples, **patchtst)
-        size = 3 * 3 * 18 if context_seconds else 0
-        model = Classifier(encoder, Head(3, settings.patchtst.model_size, classes, context_size=size, **classifier))
-    folder.mkdir(parents=True)
-    safetensors.torch.save_file(model.state_dict(), folder / "model.safetensors")
-    (folder / "result.json").write_text(json.dumps({"applied": dotted(settings)}))
+    return keep(study, tmp_path)
 
 
 def emitted(events: list[journal.Event]) -> Any:
@@ -195,7 +129,7 @@ def test_a_sealed_recording_that_was_in_the_corpus_under_another_name_is_refused
     folder.mkdir(parents=True)
     sketches = {"herd": {name: sorted(one) for name, one in findings.sketches.items()}}
     (folder / "sketches.json").write_text(json.dumps(sketches))
-    known = _sketches(Store(of_files.store), {**events[0], "corpus": {"key": "c"}})
+    known = learned_sketches(Store(of_files.store), {**events[0], "corpus": {"key": "c"}})
     with pytest.raises(Refused, match=r"test animals must not be in the corpus, got .* goats: cat and herd: zoe"):
         _with_sealed(of_files, opened, ["cat"], known)
     # the same recordings, had the corpus not held one of them

@@ -271,6 +271,7 @@ def test_smoothed_probabilities_are_scored_and_change_nothing_that_is_trained() 
     assert tuned.result["confusion"] == confusion_matrix(VALIDATION.labels, predicted, 3).tolist()
     assert all(torch.equal(tuned.model[name], plain.model[name]) for name in plain.model)
     assert tuned.result["applied"]["finetune.smoothing_seconds"] == 4.0
+    np.testing.assert_allclose(probabilities(tuned.model, settings, VALIDATION), tuned.probabilities, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["effective_number", "inverse_frequency", "none"])
