@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -31,6 +30,24 @@ UNLABELLED = "no labels"
 
 
 @dataclass
+class PartInspected:
+    """What the reading of one part gave."""
+
+    recordings: set[str] = field(default_factory=set)
+    rates: set[float] = field(default_factory=set)
+    windows: int = 0
+    seconds: Counter[str] = field(default_factory=Counter)
+    behaviours: Counter[str] = field(default_factory=Counter)
+    dropped: Dropped = field(default_factory=Dropped)
+    gaps: Dropped = field(default_factory=Dropped)
+    constant_axes: dict[str, list[str]] = field(default_factory=dict)
+    resting: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    shown: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    sketches: dict[str, set[int]] = field(default_factory=dict)
+    """By recording, what it is known again by."""
+
+
+@dataclass
 class Inspected:
     """One source."""
 
@@ -50,6 +67,22 @@ class Inspected:
     """By animal: deviation and median of the norm of its quietest windows."""
     shown: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """By behaviour: some windows, [n, 3, L] in g."""
+
+    def add(self, found: PartInspected) -> None:
+        """Take in one of the source's parts."""
+        self.recordings |= found.recordings
+        self.rates |= found.rates
+        self.windows += found.windows
+        self.behaviours.update(found.behaviours)
+        self.dropped.update(found.dropped)
+        self.gaps.update(found.gaps)
+        self.seconds.update(found.seconds)
+        self.constant_axes.update(found.constant_axes)
+        for animal, pairs in found.resting.items():
+            self.resting.setdefault(animal, []).extend(pairs)
+        for name, windows in found.shown.items():
+            have = self.shown.get(name, windows[:0])
+            self.shown[name] = np.concatenate([have, windows])[:SPECTRA]
 
     def resting_norms(self) -> dict[str, float]:
         """By animal, g: the median norm of its quietest windows."""
@@ -87,19 +120,6 @@ def _first_of(names: Collection[str]) -> str:
     return f" ({', '.join(list(names)[:NAMED])}{', ...' * (len(names) > NAMED)})"
 
 
-@dataclass
-class _Found:
-    """What the reading of one part gave."""
-
-    about: dict[str, Any]
-    recordings: set[str]
-    rates: set[float]
-    windows: int
-    behaviours: Counter[str]
-    resting: dict[str, list[tuple[float, float]]]
-    shown: dict[str, NDArray[np.float32]]
-
-
 def inspect_study(study: Study, say: Callable[[str], None] = lambda _: None) -> list[Inspected]:
     """Read all recordings of a study that it may read, on all processors.
 
@@ -112,31 +132,40 @@ def inspect_study(study: Study, say: Callable[[str], None] = lambda _: None) -> 
     """
     sources = {source.name: Inspected(source.name, source.species) for source in study.sources()}
     parts = [*unlabelled_parts(study), *labelled_parts(study)]
-    reading = Parallel(n_jobs=-1, return_as="generator")(delayed(_inspected)(part, study.data) for part in parts)
+    reading = Parallel(n_jobs=-1, return_as="generator")(delayed(inspected)(part, study.data) for part in parts)
     for number, (part, found) in enumerate(zip(parts, reading, strict=True), start=1):
-        _add(sources[part.source.name], found)
+        sources[part.source.name].add(found)
         say(f"{number} of {len(parts)} recordings read: {part.source.name}, {part.name}")
     return list(sources.values())
 
 
-def _inspected(part: Part, data: Data) -> _Found:
-    found = _Found({}, set(), set(), 0, Counter(), {}, {})
-    dropped, gaps, seconds = Dropped(), Dropped(), Counter[str]()
-    constant: dict[str, list[str]] = {}
+def inspected(part: Part, data: Data, keep: Callable[[Harvest], object] = lambda _: None) -> PartInspected:
+    """Read one part.
+
+    Args:
+        part: of a source.
+        data: rate, window and step.
+        keep: is handed all windows, some thousand at a time.
+
+    Raises:
+        InputError: the part's file breaks a rule.
+    """
+    found = PartInspected()
     for batch in read_batches(part, data):
         found.recordings.update(one.name for one in batch.recordings)
         found.rates |= batch.findings.rates_hz
         for some in windows_of(batch.recordings, data, batch.findings.dropped):
             _look_at(found, some)
-        dropped.update(batch.findings.dropped)
-        gaps.update(batch.findings.gaps)
-        seconds.update(batch.findings.seconds)
-        constant.update(batch.findings.constant_axes)
-    found.about = {"dropped": dropped, "gaps": gaps, "seconds": seconds, "constant_axes": constant}
+            keep(some)
+        found.dropped.update(batch.findings.dropped)
+        found.gaps.update(batch.findings.gaps)
+        found.seconds.update(batch.findings.seconds)
+        found.constant_axes.update(batch.findings.constant_axes)
+        found.sketches.update(batch.findings.sketches)
     return found
 
 
-def _look_at(found: _Found, some: Harvest) -> None:
+def _look_at(found: PartInspected, some: Harvest) -> None:
     """Counts, the quietest windows of each animal, and some windows of each behaviour."""
     names = [name or UNLABELLED for name in some.behaviours]
     found.windows += len(names)
@@ -155,19 +184,3 @@ def _look_at(found: _Found, some: Harvest) -> None:
         # evenly spread, so that they are not all of one bout
         chosen = own[np.linspace(0, len(own) - 1, min(len(own), SPECTRA // 8)).astype(int)]
         found.shown[name] = np.concatenate([have, some.windows[chosen]])[:SPECTRA]
-
-
-def _add(source: Inspected, found: _Found) -> None:
-    source.recordings |= found.recordings
-    source.rates |= found.rates
-    source.windows += found.windows
-    source.behaviours.update(found.behaviours)
-    source.dropped.update(found.about["dropped"])
-    source.gaps.update(found.about["gaps"])
-    source.seconds.update(found.about["seconds"])
-    source.constant_axes.update(found.about["constant_axes"])
-    for animal, pairs in found.resting.items():
-        source.resting.setdefault(animal, []).extend(pairs)
-    for name, windows in found.shown.items():
-        have = source.shown.get(name, windows[:0])
-        source.shown[name] = np.concatenate([have, windows])[:SPECTRA]

@@ -67,6 +67,20 @@ def head_of(path: Path, source: TabularSource, roles: Sequence[str], rows: int) 
     return next(pieces(path, source, roles, rows))
 
 
+def has_dates(path: Path, source: TabularSource) -> bool:
+    """Whether the time column holds dates in ISO 8601, not numbers; looks at the first row."""
+    name = source.columns.time
+    if name is None:
+        return False
+    where = f"{source.name}: {path}"
+    with broken_file_said(where, source):
+        if source.reader == "csv":
+            first = next(csv_pieces(path, source, {"time": name}, where, 1))
+        else:
+            first = next(parquet_pieces(path, {"time": name}, where, 1))
+    return not pd.api.types.is_numeric_dtype(first[name])
+
+
 def texts_in(path: Path, source: TabularSource, role: str) -> set[str]:
     """All that a text column holds, without empty cells; reads no other column."""
     found: set[str] = set()

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
-from aar_ray.config import Part, Settings, Study, dotted
+from aar_ray.config import Part, Settings, Source, Study, dotted
 from aar_ray.study_file.arms import check_arms
 from aar_ray.study_file.conditions import check_conditions
 from aar_ray.study_file.constraints import check_combinations
@@ -62,6 +62,25 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
         check_enqueued(document, space, study)
         if study is not None and not document.problems():
             return study
+    raise StudyFileError(document.problems())
+
+
+def load_source(path: Path | str) -> Source:
+    """Read a file that describes one source of recordings, as a study file does under `data`.
+
+    Args:
+        path: a YAML file.
+
+    Raises:
+        StudyFileError: the file cannot be read or breaks a rule of the schema.
+    """
+    document = read_document(Path(path))
+    if isinstance(document.value, dict):
+        source: TypeAdapter[Source] = TypeAdapter(Source)
+        try:
+            return source.validate_python(document.value)
+        except ValidationError as error:
+            _report(document, error, tuple(_parts_in(Source)))
     raise StudyFileError(document.problems())
 
 
@@ -112,20 +131,25 @@ def _validated(document: Document) -> Study | None:
     try:
         return Study.model_validate(document.value)
     except ValidationError as error:
-        for detail in error.errors():
-            if detail["type"] == "study":
-                document.report(detail["ctx"]["steps"], detail["ctx"]["rule"], about_name=True)
-                continue
-            steps = _steps_of(detail["loc"], document.value, missing=detail["type"] == "missing")
-            if steps[0] == "search" and len(steps) > 1:
-                continue  # a union of distributions; `read_settings` says which one was meant
-            if detail["type"] == "extra_forbidden":
-                document.report(steps, _unknown_name(steps, document.value), about_name=True)
-            elif detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
-                document.report((*steps, "reader"), broken_rule(detail))
-            else:
-                document.report(steps, broken_rule(detail))
+        _report(document, error, (Study,))
         return None
+
+
+def _report(document: Document, error: ValidationError, top: Sequence[type[Part]]) -> None:
+    """Note what the schema says, where it stands in the file; `top` is what the file as a whole may be."""
+    for detail in error.errors():
+        if detail["type"] == "study":
+            document.report(detail["ctx"]["steps"], detail["ctx"]["rule"], about_name=True)
+            continue
+        steps = _steps_of(detail["loc"], document.value, missing=detail["type"] == "missing")
+        if steps[:1] == ("search",) and len(steps) > 1:
+            continue  # a union of distributions; `read_settings` says which one was meant
+        if detail["type"] == "extra_forbidden":
+            document.report(steps, _unknown_name(steps, document.value, top), about_name=True)
+        elif detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            document.report((*steps, "reader"), broken_rule(detail))
+        else:
+            document.report(steps, broken_rule(detail))
 
 
 def _steps_of(location: Sequence[str | int], value: Any, *, missing: bool) -> Steps:
@@ -141,15 +165,15 @@ def _steps_of(location: Sequence[str | int], value: Any, *, missing: bool) -> St
     return tuple(steps)
 
 
-def _unknown_name(steps: Steps, value: Any) -> str:
+def _unknown_name(steps: Steps, value: Any, top: Sequence[type[Part]]) -> str:
     """What to say about a name that the schema does not have at that place."""
     name = str(steps[-1])
-    if len(steps) == 1 and (name in Settings.model_fields or name in DEFAULTS):
+    if top == (Study,) and len(steps) == 1 and (name in Settings.model_fields or name in DEFAULTS):
         example = name if name in DEFAULTS else f"{name}.{next(iter(type(getattr(Settings(), name)).model_fields))}"
         return f"unknown name; a setting belongs under fixed or search, by its dotted name such as {example}"
     if ":" in name:
         return "unknown name; a colon needs a space after it"
-    parts: list[type[Part]] = [Study]
+    parts = list(top)
     for step in steps[:-1]:
         value = value[step]
         if not isinstance(step, int):

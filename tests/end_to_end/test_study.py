@@ -18,6 +18,7 @@ from small_study import small_study
 from study_command import command
 
 from aar_ray.config import Study
+from aar_ray.label import main as label
 from aar_ray.search.journal import Event, read_events
 from aar_ray.study import main
 from aar_ray.study_file.loader import load_study, save_study
@@ -179,6 +180,20 @@ def test_a_study_ends_with_its_report_and_says_where_it_came_from(finished: Outc
     assert provenance["cluster"]["nodes"] == 1
     assert provenance["cluster"]["CPU"] >= 2
     assert "What is missing here" not in (finished.folder / "report.md").read_text()
+
+
+def test_the_winner_of_a_finished_study_labels_other_recordings(finished: Outcome, tmp_path: Path) -> None:
+    assert label([str(finished.folder), "cows", "--output", str(tmp_path)]) == 0
+    about = json.loads((tmp_path / "about.json").read_text())
+    best = finished.ranking["trial"].tolist()[0]
+    assert (about["trial"], about["simulated"]) == (best, True)
+    keys = [event["key"] for event in finished.of("fold_finished") if event["trial"] == best]
+    assert sorted(one["key"] for one in about["classifiers"]) == sorted(keys)
+    minutes = {source.name: source for source in finished.study.sources()}["cows"].minutes_per_animal
+    for animal in ("cows-1", "cows-2"):
+        labels = pd.read_csv(tmp_path / f"{animal}.csv")
+        assert len(labels) == pytest.approx(minutes * 30, abs=2)
+        assert set(labels["behaviour"]) <= set(finished.of("study_started")[0]["classes"])
 
 
 def test_nothing_is_left_on_the_cluster(finished: Outcome, ray_cluster: Any) -> None:
