@@ -206,6 +206,11 @@ def next_steps(record: StudyRecord, found: list[Importance]) -> list[Note]:
             steps.append(
                 "Pre-training is not shown to help: compare arms, pre-trained and scratch, over several seeds."
             )
+    if record.finished:
+        steps.append(
+            f"To label other recordings by the winner: python -m aar_ray.label {record.folder} RECORDINGS, where "
+            "RECORDINGS is a YAML file with one source, written as under data."
+        )
     return [Note(step) for step in steps]
 
 

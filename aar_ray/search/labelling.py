@@ -264,7 +264,8 @@ def _label_part(
     elif isinstance(part.source, DeviceSource) or (
         isinstance(part.source, TabularSource) and has_dates(Path(part.file), part.source)
     ):
-        table["time"] = pd.to_datetime(table["time"], unit="s")
+        # a float of seconds since 1970 holds no more than some tenths of a microsecond
+        table["time"] = pd.to_datetime(table["time"], unit="s").dt.round("us")
     _write(table, path)
     return read, Counter(zip(table["animal"], table["behaviour"], strict=True))
 

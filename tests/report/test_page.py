@@ -99,6 +99,14 @@ def test_the_winner_is_reported_from_its_last_fresh_run_in_page_and_markdown(fin
         assert "the smallest two-sided p of a paired sign test is 0.03125" in text
 
 
+def test_the_way_to_label_other_recordings_is_told_at_a_studys_end(finished: Path, tmp_path: Path) -> None:
+    way = f"python -m aar_ray.label {finished} RECORDINGS"
+    assert all(way in (finished / name).read_text() for name in ("report.html", "report.md"))
+    running = study_in(tmp_path / "herd", [*journal.started(), *journal.trial(0, [0.2])])
+    write_report(running)
+    assert "aar_ray.label" not in (running / "report.md").read_text()
+
+
 def test_what_had_no_effect_is_called_so_and_what_had_one_is_not(finished: Path) -> None:
     importance = pd.read_csv(finished / "tables" / "importance.csv").set_index("setting")
     assert importance["shown"].to_dict() == {
