@@ -6,7 +6,7 @@ at its end as they are in memory, so they are read straight into their place; a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,6 +147,18 @@ def read_resident(folder: Path) -> Resident:
     files = window_files(folder)
     sources, recordings = read_names(files, ["source", "recording"])
     return Resident(read_windows(files), sources, recordings)
+
+
+def window_batches(folder: Path, rows: int) -> Iterator[dict[str, NDArray[Any]]]:
+    """The same, at most so many windows at a time: window [b, 3, L] in g, source [b] and recording [b]."""
+    for path in window_files(folder):
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=rows, columns=["window", "source", "recording"]):
+                yield {
+                    "window": batch.column("window").to_numpy_ndarray(),
+                    "source": batch.column("source").to_numpy(zero_copy_only=False),
+                    "recording": batch.column("recording").to_numpy(zero_copy_only=False),
+                }
 
 
 def window_files(folder: Path) -> list[Path]:

@@ -70,7 +70,9 @@ class Groups:
             raise
 
     def _serve(self, stopped: Stopped, drained: Callable[[], bool]) -> int:
-        dataset = read_corpus(self.corpus)
+        # a worker that has the files and shares the corpus with none reads them; in Ray they would be in memory twice
+        reads_files = self.placement.one_node and self.placement.workers == 1
+        dataset = None if reads_files else read_corpus(self.corpus)
         running = dict(self._start(dataset) for _ in range(self.placement.groups))
         started, fruitless, epochs, needed = len(running), 0, 0, False
         while running and not stopped():
@@ -124,7 +126,7 @@ class Groups:
         if kept := ray.get(up):
             say(kept)
 
-    def _start(self, dataset: ray.data.Dataset) -> tuple[ray.ObjectRef[None], str]:
+    def _start(self, dataset: ray.data.Dataset | None) -> tuple[ray.ObjectRef[None], str]:
         # a name that was used before would make Ray Train go on with the old run
         name = f"group-{uuid.uuid4().hex}"
         task = on_this_node(_run_group, **in_environment(self.environment)).remote(
@@ -143,7 +145,7 @@ class Groups:
 def _run_group(
     name: str,
     placement: Placement,
-    dataset: ray.data.Dataset,
+    dataset: ray.data.Dataset | None,
     stages: Any,
     corpus: Corpus,
     probe: LabelledWindows | None,
@@ -172,6 +174,6 @@ def _run_group(
             storage_path=scratch,
             failure_config=ray.train.FailureConfig(max_failures=GROUP_FAILURES),
         ),
-        datasets={"corpus": dataset},
+        datasets={} if dataset is None else {"corpus": dataset},
     )
     trainer.fit()

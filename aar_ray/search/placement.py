@@ -32,6 +32,8 @@ class Placement:
     """Trials at once."""
     fold_tasks: int = 1
     """Fine-tuning tasks that fit beside the worker groups at once."""
+    one_node: bool = False
+    """Whether the cluster is the node of the study alone, and cannot grow: all workers have its files."""
 
 
 def place(resources: Resources, nodes: Sequence[Node]) -> Placement:
@@ -70,6 +72,7 @@ def place(resources: Resources, nodes: Sequence[Node]) -> Placement:
         fold_cpus=finetune.cpus,
         fold_gpus=fold_gpus,
         trial_slots=resources.trial_slots,
+        one_node=len(nodes) == 1,
     )
     free = _check(placement, nodes)
     fold = {"CPU": placement.fold_cpus, "GPU": placement.fold_gpus}

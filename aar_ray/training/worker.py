@@ -7,7 +7,7 @@ where else there is room, and asks a service for the next pre-train until there 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 
 from aar_ray.config import settings_from
-from aar_ray.corpus.files import Resident, read_resident
+from aar_ray.corpus.files import Resident, read_resident, window_batches
 from aar_ray.corpus.normalise import Scope
 from aar_ray.corpus.reading import mapped_windows, resident_windows
 from aar_ray.method.scale import Scale
@@ -132,9 +132,13 @@ def _place(device: torch.device, windows: int, size: int, beside: int) -> Place:
 
 def _pulled(folder: Path, workers: int, place: Place) -> Resident:
     """This worker's windows; all of them come faster from the corpus' own files, where this node has them."""
-    if workers == 1 and folder.is_dir() and place.where != "disk":
-        return read_resident(folder)
-    batches = ray.train.get_dataset_shard("corpus").iter_batches(batch_size=BATCH, batch_format="numpy")
+    batches: Iterable[Mapping[str, Any]]
+    if workers == 1 and folder.is_dir():
+        if place.where != "disk":
+            return read_resident(folder)
+        batches = window_batches(folder, BATCH)
+    else:
+        batches = ray.train.get_dataset_shard("corpus").iter_batches(batch_size=BATCH, batch_format="numpy")
     return mapped_windows(batches) if place.where == "disk" else resident_windows(batches)
 
 

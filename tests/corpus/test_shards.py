@@ -15,7 +15,7 @@ from small_study import SMALL, small_study
 from aar_ray.config import Study
 from aar_ray.corpus import deal, pipeline, shards
 from aar_ray.corpus.checks import check_data, unlabelled_parts
-from aar_ray.corpus.files import about_file, read_resident, window_files, write_windows
+from aar_ray.corpus.files import about_file, read_resident, window_batches, window_files, write_windows
 from aar_ray.corpus.harvest import harvest
 from aar_ray.corpus.normalise import Scope, statistics_of
 from aar_ray.corpus.parts import parts
@@ -138,6 +138,12 @@ def test_a_worker_reads_the_same_windows_from_the_files_as_through_ray(built: tu
     assert np.array_equal(streamed.windows, own.windows)
     assert list(streamed.sources.texts()) == list(own.sources.texts())
     assert list(streamed.recordings.texts()) == list(own.recordings.texts())
+    # and where memory does not hold them
+    mapped = mapped_windows(window_batches(corpus.folder, 61))
+    assert isinstance(mapped.windows, np.memmap)
+    assert np.array_equal(mapped.windows, own.windows)
+    assert list(mapped.sources.texts()) == list(own.sources.texts())
+    assert list(mapped.recordings.texts()) == list(own.recordings.texts())
 
 
 def test_each_file_says_what_it_is(built: tuple[Store, Corpus]) -> None:

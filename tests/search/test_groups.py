@@ -8,7 +8,7 @@ import signal
 import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,27 @@ def test_where_the_groups_cannot_be_started_nobody_waits_for_ever(stages: Any, m
     news = ray.get(stages.news.remote(key, 0))
     assert news["state"] == "given up"
     assert news["reason"].endswith("could not be kept up: OSError: Input/output error: corpus.parquet")
+
+
+def test_a_worker_that_has_the_files_gets_no_copy_of_the_corpus_through_ray(
+    stages: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+    start = DyingGroups._start
+
+    def told(self: DyingGroups, dataset: Any) -> tuple[Any, str]:
+        given.append(dataset)
+        return start(self, dataset)
+
+    served = dying(stages, monkeypatch, 9, 9, 9)
+    monkeypatch.setattr(DyingGroups, "_start", told)
+    monkeypatch.setattr(groups, "read_corpus", lambda corpus: "the corpus")
+    alone = replace(PLACEMENT, one_node=True)
+    for placement in (alone, PLACEMENT, replace(alone, workers=2)):
+        # the service has no work and says so
+        ray.get(stages.drain.remote())
+        replace(served, placement=placement).serve(lambda: False, lambda: False)
+    assert given == [None, "the corpus", "the corpus"]
 
 
 def test_a_group_that_is_not_needed_is_not_waited_for(stages: Any, monkeypatch: pytest.MonkeyPatch) -> None:

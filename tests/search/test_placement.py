@@ -52,6 +52,11 @@ def test_fine_tuning_tasks_are_as_many_as_fit_beside_the_groups() -> None:
     assert place(resources(trial_slots=2), [{"CPU": 8.0, "GPU": 1.0, "trial_slot": 2.0}] * 2).fold_tasks == 4
 
 
+def test_one_node_is_told_from_several_that_an_autoscaler_may_add() -> None:
+    assert place(resources(), LAPTOP).one_node
+    assert not place(resources(), [*LAPTOP, {"CPU": 2.0}]).one_node
+
+
 def test_what_does_not_fit_is_refused_with_the_arithmetic() -> None:
     with pytest.raises(DoesNotFit, match=r"1 group\(s\) of 2 worker\(s\) with 1 CPU, 0 GPU each.*have 2 CPU, 0 GPU"):
         place(resources(pretrain={"workers": 2}), LAPTOP)
