@@ -1,6 +1,7 @@
 """What the command line does with a study: run it, plan it, run a trial again, unseal its test animals.
 
-Importing this takes seconds; `study` reads the file, and refuses what cannot run, before it does.
+What takes long to import is imported where it is used. A study's Ray is started before, so that its processes import
+what they need while this one does; `study` reads the file, and refuses what cannot run, before all of it.
 """
 
 from __future__ import annotations
@@ -16,23 +17,14 @@ from pathlib import Path
 from rich.console import Console
 
 from aar_ray.config import Study
-from aar_ray.report.arms import arms_table, draw_arms
-from aar_ray.report.page import write_report
 from aar_ray.report.progress import Progress
-from aar_ray.report.table import ranked_table, sealed_table
-from aar_ray.report.tensorboard import rebuild
 from aar_ray.search.artifacts import NO_SPACE
 from aar_ray.search.budget import check_budget
 from aar_ray.search.cluster import cluster
-from aar_ray.search.engine import run_study
 from aar_ray.search.garbage import remember
-from aar_ray.search.journal import Event, Journal, has_begun, read_events
-from aar_ray.search.plan import make_plan, plan_lines
-from aar_ray.search.precision import settle_precision
-from aar_ray.search.prepared import prepare
-from aar_ray.search.ranking import arms, baselines, rank, write_ranking
-from aar_ray.search.rerun import rerun_trial
-from aar_ray.search.unseal import ready, refuse_after_unsealing, unseal
+from aar_ray.search.journal import Event, Journal, has_begun, read_events, refuse_after_unsealing
+from aar_ray.search.placement import Placement
+from aar_ray.search.processes import warm
 from aar_ray.search.warm_start import find_earlier
 from aar_ray.store import Store
 from aar_ray.study_file.loader import load_study, save_study
@@ -47,31 +39,46 @@ def run(
     """Run a study in `results/<its name>`; returns the exit status."""
     folder = results / study.name
     journal = _open(study, folder, resume or retry_failed)
-    try:
-        refuse_after_unsealing(journal.events)
-    except ValueError:
-        journal.close()
-        raise
     console = _console()
     try:
+        refuse_after_unsealing(journal.events)
         with (
-            _derived(folder, journal, Path(study.store)) as draw,
             Progress(console, study.planned_trials) as progress,
             cluster(study.resources, address) as placement,
-            _terminated_as_interrupted(),
         ):
             check_budget(study.budget, placement)
-            progress.recall(journal.events)
-
-            def observe(event: Event) -> None:
-                draw(event)
-                progress.observe(event)
-
-            finished = run_study(study, placement, journal, observe, progress.stage, retry_failed=retry_failed)
+            warm(placement)
+            finished = _run(study, placement, journal, progress, folder, retry_failed=retry_failed)
     finally:
-        journal.close()
+        _close(journal, folder)
     if not finished:
         raise KeyboardInterrupt
+    return _report(study, journal, folder, console)
+
+
+def _run(
+    study: Study, placement: Placement, journal: Journal, progress: Progress, folder: Path, *, retry_failed: bool
+) -> bool:
+    """Run a study on a cluster that is there; returns whether it came to its end."""
+    from aar_ray.search.engine import run_study
+
+    with _derived(folder, journal, Path(study.store)) as draw, _terminated_as_interrupted():
+        progress.recall(journal.events)
+
+        def observe(event: Event) -> None:
+            draw(event)
+            progress.observe(event)
+
+        return run_study(study, placement, journal, observe, progress.stage, retry_failed=retry_failed)
+
+
+def _report(study: Study, journal: Journal, folder: Path, console: Console) -> int:
+    """Print and write what a finished study came to; returns the exit status."""
+    from aar_ray.report.arms import arms_table, draw_arms
+    from aar_ray.report.page import write_report
+    from aar_ray.report.table import ranked_table
+    from aar_ray.search.ranking import arms, baselines, rank
+
     ranking = rank(journal.events)
     console.print(ranked_table(ranking, baselines(journal.events), study.simulated))
     compared = arms(journal.events) if study.arms else None
@@ -86,6 +93,10 @@ def run(
 
 def unseal_study(study: Study, results: Path) -> int:
     """Score a finished study's models on its test animals, once; returns the exit status."""
+    from aar_ray.report.page import write_report
+    from aar_ray.report.table import sealed_table
+    from aar_ray.search.unseal import ready, unseal
+
     folder = results / study.name
     # before anything is written
     ready(study, list(read_events(folder / "journal.jsonl")))
@@ -102,7 +113,12 @@ def unseal_study(study: Study, results: Path) -> int:
 
 def plan(study: Study, results: Path, *, address: str | None = None) -> int:
     """Say what a study would do and cost, and write it into its journal; returns the exit status."""
-    journal = _open(study, results / study.name, resume=False)
+    from aar_ray.search.plan import make_plan, plan_lines
+    from aar_ray.search.precision import settle_precision
+    from aar_ray.search.prepared import prepare
+
+    folder = results / study.name
+    journal = _open(study, folder, resume=False)
     console = _console()
     try:
         with Progress(console, study.planned_trials) as progress, cluster(study.resources, address) as placement:
@@ -114,9 +130,7 @@ def plan(study: Study, results: Path, *, address: str | None = None) -> int:
             fields = make_plan(prepare(study, placement, store), journal.events, store, progress.stage)
         journal.append("planned", **fields)
     finally:
-        if not journal.events:
-            (results / study.name / "study.yaml").unlink(missing_ok=True)
-        journal.close()
+        _close(journal, folder)
     for line in plan_lines(fields, study.name):
         console.print(line, markup=False, highlight=False)
     return 0
@@ -124,6 +138,8 @@ def plan(study: Study, results: Path, *, address: str | None = None) -> int:
 
 def again(study: Study, results: Path, number: int, *, address: str | None = None) -> int:
     """Run one trial again and say whether it came to the same; returns the exit status, 0 where it did."""
+    from aar_ray.search.rerun import rerun_trial
+
     journal = _open(study, results / study.name, resume=True)
     console = _console()
     try:
@@ -146,6 +162,9 @@ def _derived(folder: Path, journal: Journal, store: Path) -> Iterator[Callable[[
 
     On a full disk the study's own error is the one to be heard.
     """
+    from aar_ray.report.tensorboard import rebuild
+    from aar_ray.search.ranking import rank, write_ranking
+
     board = rebuild(folder / "tensorboard", journal.events, store)
 
     def draw(event: Event) -> None:
@@ -158,11 +177,8 @@ def _derived(folder: Path, journal: Journal, store: Path) -> Iterator[Callable[[
         board.close()
         if has_begun(journal.events):
             write_ranking(rank(journal.events), folder / "ranking.csv")
-            return
-        # nothing was begun: nothing stays that a corrected study file would meet
-        shutil.rmtree(folder / "tensorboard", ignore_errors=True)
-        if not journal.events:
-            (folder / "study.yaml").unlink(missing_ok=True)
+        else:
+            shutil.rmtree(folder / "tensorboard", ignore_errors=True)
 
     with _threads_of_the_board():
         try:
@@ -229,6 +245,13 @@ def _open(study: Study, folder: Path, resume: bool) -> Journal:
         journal.close()
         raise
     return journal
+
+
+def _close(journal: Journal, folder: Path) -> None:
+    """Close the journal; where nothing was begun nothing stays that a corrected study file would meet."""
+    if not journal.events:
+        (folder / "study.yaml").unlink(missing_ok=True)
+    journal.close()
 
 
 def _same_study(study: Study, earlier: Study, folder: Path) -> None:

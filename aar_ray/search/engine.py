@@ -27,11 +27,11 @@ from aar_ray.search.journal import Event, Journal, history, known_trials, number
 from aar_ray.search.placement import Placement
 from aar_ray.search.precision import settle_precision
 from aar_ray.search.prepared import Prepared, prepare
-from aar_ray.search.processes import warm
+from aar_ray.search.processes import trials_environment
 from aar_ray.search.proposals import Proposal
 from aar_ray.search.provenance import provenance, source_files
 from aar_ray.search.searcher import Emit, JournalSearcher, Recorder
-from aar_ray.search.trial import reason_of, run_trial, trials_environment
+from aar_ray.search.trial import reason_of, run_trial
 from aar_ray.search.warm_start import find_earlier, told_trials, warm_started
 from aar_ray.store import Store
 
@@ -74,8 +74,6 @@ def run_study(
     store = Store(study.store)
     emit = _Writer(journal, observe)
     say("building the corpus")
-    variables = trials_environment()
-    warm(placement, variables)
     prepared = prepare(study, placement, store, say)
     remember(store, journal.path)
     emit("study_started", **_beginning(prepared))
@@ -96,11 +94,11 @@ def run_study(
         served, drained = None, threading.Event()
         if to_come:
             say("starting the worker groups")
-            groups = replace(prepared.groups(stages, scratch), environment=variables)
+            groups = prepared.groups(stages, scratch)
             served = threads.submit(groups.serve, stopped, drained.is_set)
             threads.submit(groups.watch, say, stopped)
         # these need no encoder and fill the processors while the first one is made
-        own = replace(folds, environment=variables)
+        own = replace(folds, environment=trials_environment())
         baselines = {
             "random forest": threads.submit(_forest, own, study.reference(), study.seed, stopped),
             "scratch, trial 0": threads.submit(_scratch, own, study.reference(), [study.seed], stopped),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.corpus.reading import Corpus, read_corpus
 from aar_ray.search.folds import LOOK_UP_SECONDS, Stopped
 from aar_ray.search.placement import Placement
-from aar_ray.search.processes import in_environment, on_this_node
+from aar_ray.search.processes import GROUPS_ENVIRONMENT, in_environment, on_this_node
 from aar_ray.search.trial import reason_of
 from aar_ray.training.worker import serve_pretraining
 
@@ -46,8 +46,6 @@ class Groups:
     stages: Any
     """Handle of the `Stages` actor."""
     scratch: str
-    environment: Mapping[str, str] | None = None
-    """Variables of the processes that start them, see `processes`."""
 
     def serve(self, stopped: Stopped, drained: Callable[[], bool]) -> int:
         """Keep the groups up until they have gone home; returns how many were started.
@@ -129,7 +127,7 @@ class Groups:
     def _start(self, dataset: ray.data.Dataset | None) -> tuple[ray.ObjectRef[None], str]:
         # a name that was used before would make Ray Train go on with the old run
         name = f"group-{uuid.uuid4().hex}"
-        task = on_this_node(_run_group, **in_environment(self.environment)).remote(
+        task = on_this_node(_run_group, **in_environment(GROUPS_ENVIRONMENT)).remote(
             name,
             self.placement,
             dataset,

@@ -48,6 +48,10 @@ from aar_ray.search.space import hashable
 Event = dict[str, Any]
 
 
+class Refused(ValueError):
+    """A study whose state forbids what is asked of it."""
+
+
 class Journal:
     """An open journal; one process at a time may write a study's."""
 
@@ -138,6 +142,21 @@ def number_of_folds(events: Sequence[Event]) -> int:
 def has_begun(events: Iterable[Event]) -> bool:
     """Whether a study has done anything; a plan is none of it."""
     return any(event["event"] != "planned" for event in events)
+
+
+def refuse_after_unsealing(events: Sequence[Event]) -> None:
+    """A study whose test animals were scored must not go on: it would be tuned on them.
+
+    Raises:
+        Refused: it was unsealed.
+    """
+    for event in events:
+        if event["event"] == "unsealed":
+            commit = event["commit"] or "unknown"
+            raise Refused(
+                f"the test animals of this study ({', '.join(event['animals'])}) were scored on {event['at'][:19]} at "
+                f"commit {commit[:10]}; a test is made once, its scores stand in the journal and in the report"
+            )
 
 
 def known_trials(events: Sequence[Event]) -> list[Known]:

@@ -13,16 +13,12 @@ import safetensors.torch
 from aar_ray.config import Settings, settings_from
 from aar_ray.corpus.splits import Fold
 from aar_ray.search.evidence import Winner, report_winner
-from aar_ray.search.journal import Event
+from aar_ray.search.journal import Event, Refused
 from aar_ray.search.ranking import TrialRecord, scored_settings
 from aar_ray.store import Store
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-class Refused(ValueError):
-    """A study whose classifiers cannot do what is asked of them."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,9 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from aar_ray.search.placement import Placement
+
+GROUPS_ENVIRONMENT = {"AAR_RAY_TASK": "worker group"}
+"""Variables of the processes that start worker groups; nobody reads them, they keep these processes for them."""
 
 MOST_WARMED = 8
 """Processes that import beforehand for folds: each takes memory, and a large machine may come to need few of them."""
@@ -29,23 +33,38 @@ def in_environment(variables: Mapping[str, str] | None) -> dict[str, Any]:
     return {} if variables is None else {"runtime_env": {"env_vars": dict(variables)}}
 
 
-def warm(placement: Placement, variables: Mapping[str, str]) -> None:
+def trials_environment() -> dict[str, str]:
+    """Variables that Ray Tune gives to the processes of trials, and of the folds that they submit."""
+    # takes most of a second to import, which the processes of folds need not
+    from ray.tune.execution.class_cache import DEFAULT_ENV_VARS, ENV_VARS_TO_PROPAGATE
+
+    return {**DEFAULT_ENV_VARS, **{name: os.environ[name] for name in ENV_VARS_TO_PROPAGATE if name in os.environ}}
+
+
+def warm(placement: Placement) -> None:
     """Have processes import what tasks of folds and groups need, which takes seconds, while others are at work.
 
-    Ray keeps a process whose task has ended for the next task of its environment, whichever that is: all import the
-    same.
+    Ray keeps a process whose task has ended for the next task of its environment, whichever that is.
     """
-    options = in_environment(variables)
     for _ in range(placement.groups):
-        on_this_node(_imported, **options).remote()
+        on_this_node(_imported_for_groups, **in_environment(GROUPS_ENVIRONMENT)).remote()
     for _ in range(min(placement.fold_tasks, MOST_WARMED)):
-        _imported.options(num_cpus=0, scheduling_strategy="SPREAD", **options).remote()
+        _imported_for_folds.options(
+            num_cpus=0, scheduling_strategy="SPREAD", **in_environment(trials_environment())
+        ).remote()
+
+
+# Ray sends a task's function by value, without the module that it stands in, so that imports have to be told
 
 
 @ray.remote(max_retries=0)
-def _imported() -> None:
-    """Nothing but its imports: Ray sends a task's function, not the module that it stands in."""
+def _imported_for_groups() -> None:
+    import aar_ray.search.groups  # noqa: F401
+
+
+@ray.remote(max_retries=0)
+def _imported_for_folds() -> None:
     import safetensors.torch  # noqa: F401
 
-    import aar_ray.search.groups
+    import aar_ray.search.folds
     import aar_ray.training.finetune  # noqa: F401

@@ -5,14 +5,12 @@ It holds a trial slot and no processor; a fraction of one would starve Ray Data 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.execution.class_cache import DEFAULT_ENV_VARS, ENV_VARS_TO_PROPAGATE
 
 from aar_ray.config import settings_from
 from aar_ray.method.collapse import collapse
@@ -27,11 +25,6 @@ class TrialFailed(Exception):
     def __init__(self, reason: str, encoder: str) -> None:
         super().__init__(reason)
         self.encoder = encoder
-
-
-def trials_environment() -> dict[str, str]:
-    """Environment variables that Ray Tune gives to the processes of trials."""
-    return {**DEFAULT_ENV_VARS, **{name: os.environ[name] for name in ENV_VARS_TO_PROPAGATE if name in os.environ}}
 
 
 def run_trial(config: Mapping[str, Any], *, folds: Folds) -> None:

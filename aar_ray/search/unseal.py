@@ -20,10 +20,9 @@ from aar_ray.corpus.recording import InputError
 from aar_ray.corpus.splits import Fold
 from aar_ray.corpus.stretches import Findings
 from aar_ray.method.scores import confusion_matrix, scores
-from aar_ray.search.journal import Event
+from aar_ray.search.journal import Event, Refused, refuse_after_unsealing
 from aar_ray.search.kept import (
     Model,
-    Refused,
     beginning,
     classifier,
     complete_runs,
@@ -67,21 +66,6 @@ def unseal(study: Study, events: Sequence[Event], emit: Emit) -> Event:
     scored = [_scored(model, everything, study, store) for model in models]
     commit, changed = commit_of_code()
     return emit("unsealed", commit=commit, changed=changed, animals=animals, scores=scored)
-
-
-def refuse_after_unsealing(events: Sequence[Event]) -> None:
-    """A study whose test animals were scored must not go on: it would be tuned on them.
-
-    Raises:
-        Refused: it was unsealed.
-    """
-    for event in events:
-        if event["event"] == "unsealed":
-            commit = event["commit"] or "unknown"
-            raise Refused(
-                f"the test animals of this study ({', '.join(event['animals'])}) were scored on {event['at'][:19]} at "
-                f"commit {commit[:10]}; a test is made once, its scores stand in the journal and in the report"
-            )
 
 
 def ready(study: Study, events: Sequence[Event]) -> Event:

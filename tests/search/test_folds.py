@@ -24,8 +24,9 @@ from aar_ray.corpus.splits import Fold
 from aar_ray.search.artifacts import PretrainStage
 from aar_ray.search.folds import TASK_FAILURES, Folds, TaskDied, _shared_out, mean_macro_f1
 from aar_ray.search.placement import Placement
+from aar_ray.search.processes import trials_environment
 from aar_ray.search.stages import Stages
-from aar_ray.search.trial import run_trial, trials_environment
+from aar_ray.search.trial import run_trial
 from aar_ray.store import stage_key
 from aar_ray.training import forest
 from aar_ray.training.features import in_context

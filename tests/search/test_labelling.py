@@ -20,7 +20,7 @@ from aar_ray.corpus.normalise import statistics_of
 from aar_ray.corpus.recording import InputError
 from aar_ray.label import main
 from aar_ray.search import labelling
-from aar_ray.search.kept import Refused
+from aar_ray.search.journal import Refused
 from aar_ray.search.labelling import label_source, winner_of
 from aar_ray.study_file.loader import save_study
 from aar_ray.training.classify import probabilities

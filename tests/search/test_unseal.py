@@ -23,7 +23,8 @@ from aar_ray.corpus.readers import read
 from aar_ray.corpus.splits import Fold
 from aar_ray.corpus.stretches import Findings
 from aar_ray.method.scores import confusion_matrix
-from aar_ray.search.kept import Refused, learned_sketches
+from aar_ray.search.journal import Refused
+from aar_ray.search.kept import learned_sketches
 from aar_ray.search.unseal import _with_sealed, unseal
 from aar_ray.store import Store
 from aar_ray.training.classify import probabilities

@@ -1,0 +1,33 @@
+"""Processes that import beforehand import what the tasks that come need, and the ones of folds no more than that."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from aar_ray.search.processes import GROUPS_ENVIRONMENT, in_environment, trials_environment
+
+NEEDED = {
+    "_imported_for_groups": {"torch", "ray.train.torch", "aar_ray.training.worker", "aar_ray.search.groups"},
+    "_imported_for_folds": {"torch", "safetensors.torch", "aar_ray.training.finetune", "aar_ray.search.folds"},
+}
+
+
+@pytest.mark.parametrize("task", sorted(NEEDED))
+def test_a_task_that_warms_imports_by_itself_what_is_needed(task: str) -> None:
+    # called alone, as in a process to which Ray has sent the function and not its module
+    program = (
+        f"import sys; from aar_ray.search.processes import {task} as task; before = set(sys.modules); "
+        "task._function(); print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    imported = set(done.stdout.split())
+    assert NEEDED[task] <= imported
+    assert ("ray.tune" in imported or "ray.train" in imported) == (task == "_imported_for_groups")
+
+
+def test_folds_and_groups_have_processes_of_their_own() -> None:
+    assert in_environment(trials_environment()) != in_environment(GROUPS_ENVIRONMENT)
+    assert in_environment(None) == {}
