@@ -11,6 +11,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -43,17 +44,20 @@ def run(
     try:
         refuse_after_unsealing(journal.events)
         with (
+            ThreadPoolExecutor(1) as meanwhile,
             Progress(console, study.planned_trials) as progress,
             cluster(study.resources, address) as placement,
         ):
             check_budget(study.budget, placement)
             warm(placement)
             finished = _run(study, placement, journal, progress, folder, retry_failed=retry_failed)
+            # Ray takes as long to end as the report to be drawn
+            report = meanwhile.submit(_written_report, folder) if finished else None
     finally:
         _close(journal, folder)
-    if not finished:
+    if report is None:
         raise KeyboardInterrupt
-    return _report(study, journal, folder, console)
+    return _print(study, journal, folder, report.result(), console)
 
 
 def _run(
@@ -72,10 +76,15 @@ def _run(
         return run_study(study, placement, journal, observe, progress.stage, retry_failed=retry_failed)
 
 
-def _report(study: Study, journal: Journal, folder: Path, console: Console) -> int:
-    """Print and write what a finished study came to; returns the exit status."""
-    from aar_ray.report.arms import arms_table, draw_arms
+def _written_report(folder: Path) -> Path:
     from aar_ray.report.page import write_report
+
+    return write_report(folder)
+
+
+def _print(study: Study, journal: Journal, folder: Path, report: Path, console: Console) -> int:
+    """Print what a finished study came to; returns the exit status."""
+    from aar_ray.report.arms import arms_table, draw_arms
     from aar_ray.report.table import ranked_table
     from aar_ray.search.ranking import arms, baselines, rank
 
@@ -87,7 +96,7 @@ def _report(study: Study, journal: Journal, folder: Path, console: Console) -> i
         draw_arms(compared, study.simulated, folder / "arms.svg")
         console.print(f"figure: {folder / 'arms.svg'}", markup=False)
     console.print(f"tensorboard --logdir {folder / 'tensorboard'}", markup=False)
-    console.print(f"report: {write_report(folder)}", markup=False)
+    console.print(f"report: {report}", markup=False)
     return 0 if (ranking["state"] == "complete").any() else 1
 
 

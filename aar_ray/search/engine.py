@@ -20,7 +20,7 @@ from aar_ray.corpus.splits import split_warnings
 from aar_ray.search.agenda import Agenda, Promotion, runs_of, winner
 from aar_ray.search.budget import HOUR, Accelerators, gpus_of, seconds_spent
 from aar_ray.search.cautions import patch_warnings
-from aar_ray.search.failures import Failures, GivenUp
+from aar_ray.search.failures import Failures, GivenUp, reason_of
 from aar_ray.search.folds import Folds, Stopped, mean_macro_f1, pooled_scores
 from aar_ray.search.garbage import GIGABYTE, collect, remember
 from aar_ray.search.journal import Event, Journal, history, known_trials, number_of_folds
@@ -31,7 +31,7 @@ from aar_ray.search.processes import trials_environment
 from aar_ray.search.proposals import Proposal
 from aar_ray.search.provenance import provenance, source_files
 from aar_ray.search.searcher import Emit, JournalSearcher, Recorder
-from aar_ray.search.trial import reason_of, run_trial
+from aar_ray.search.trial import run_trial
 from aar_ray.search.warm_start import find_earlier, told_trials, warm_started
 from aar_ray.store import Store
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import ray
+
 if TYPE_CHECKING:
     from aar_ray.search.journal import Event
 
@@ -43,3 +45,10 @@ class Failures:
             return None
         trials = ", ".join(str(each["trial"]) for each in self._row.values())
         return f"trials {trials} failed alike, one after another: {event['reason']}"
+
+
+def reason_of(error: Exception) -> str:
+    """One line: what a task raised, without Ray's traceback of where it ran."""
+    cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) and error.cause else error
+    first = str(cause).strip().splitlines()
+    return f"{type(cause).__name__}: {first[0] if first else 'no message'}"

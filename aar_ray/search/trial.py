@@ -14,7 +14,7 @@ from ray import tune
 
 from aar_ray.config import settings_from
 from aar_ray.method.collapse import collapse
-from aar_ray.search.failures import GivenUp
+from aar_ray.search.failures import GivenUp, reason_of
 from aar_ray.search.folds import Folds, mean_macro_f1, pooled_scores
 from aar_ray.training.arrived import check_applied
 
@@ -117,10 +117,3 @@ def _pretrained(settings: Mapping[str, Any], seed: int, stages: Any) -> Generato
     seconds = sum(record["seconds"] for record in records)
     yield {"event": "pretrained", "key": key, "seconds": seconds, "cached": news["cached"]}
     return key
-
-
-def reason_of(error: Exception) -> str:
-    """One line: what a task raised, without Ray's traceback of where it ran."""
-    cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) and error.cause else error
-    first = str(cause).strip().splitlines()
-    return f"{type(cause).__name__}: {first[0] if first else 'no message'}"
