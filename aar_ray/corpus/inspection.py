@@ -29,30 +29,10 @@ NAMED = 5
 UNLABELLED = "no labels"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class PartInspected:
     """What the reading of one part gave."""
 
-    recordings: set[str] = field(default_factory=set)
-    rates: set[float] = field(default_factory=set)
-    windows: int = 0
-    seconds: Counter[str] = field(default_factory=Counter)
-    behaviours: Counter[str] = field(default_factory=Counter)
-    dropped: Dropped = field(default_factory=Dropped)
-    gaps: Dropped = field(default_factory=Dropped)
-    constant_axes: dict[str, list[str]] = field(default_factory=dict)
-    resting: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    shown: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    sketches: dict[str, set[int]] = field(default_factory=dict)
-    """By recording, what it is known again by."""
-
-
-@dataclass
-class Inspected:
-    """One source."""
-
-    name: str
-    species: str
     recordings: set[str] = field(default_factory=set)
     seconds: Counter[str] = field(default_factory=Counter)
     """Usable, by animal."""
@@ -67,6 +47,16 @@ class Inspected:
     """By animal: deviation and median of the norm of its quietest windows."""
     shown: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """By behaviour: some windows, [n, 3, L] in g."""
+    sketches: dict[str, set[int]] = field(default_factory=dict)
+    """By recording, what it is known again by."""
+
+
+@dataclass(kw_only=True)
+class Inspected(PartInspected):
+    """One source: what the reading of all its parts gave."""
+
+    name: str
+    species: str
 
     def add(self, found: PartInspected) -> None:
         """Take in one of the source's parts."""
@@ -78,6 +68,7 @@ class Inspected:
         self.gaps.update(found.gaps)
         self.seconds.update(found.seconds)
         self.constant_axes.update(found.constant_axes)
+        self.sketches.update(found.sketches)
         for animal, pairs in found.resting.items():
             self.resting.setdefault(animal, []).extend(pairs)
         for name, windows in found.shown.items():
@@ -130,7 +121,7 @@ def inspect_study(study: Study, say: Callable[[str], None] = lambda _: None) -> 
     Raises:
         InputError: a recording breaks a rule.
     """
-    sources = {source.name: Inspected(source.name, source.species) for source in study.sources()}
+    sources = {source.name: Inspected(name=source.name, species=source.species) for source in study.sources()}
     parts = [*unlabelled_parts(study), *labelled_parts(study)]
     reading = Parallel(n_jobs=-1, return_as="generator")(delayed(inspected)(part, study.data) for part in parts)
     for number, (part, found) in enumerate(zip(parts, reading, strict=True), start=1):

@@ -126,8 +126,6 @@ class Labelled:
     """What a person should know before trusting the labels."""
     about: dict[str, Any]
     """Which study, which of its classifiers, how they did; plain data."""
-    sketches: dict[str, set[int]]
-    """By recording, what it is known again by."""
 
 
 def winner_of(study: Study, events: Sequence[Event], most: int | None = None) -> tuple[Ensemble, dict[str, Any]]:
@@ -211,11 +209,9 @@ def label_source(
         delayed(_label_part)(part, study.data, ensemble, folder / f"{part.name}.{form}", device, processors // jobs)
         for part in found
     )
-    recordings, counts = Inspected(source.name, source.species), Counter[tuple[str, str]]()
-    sketches: dict[str, set[int]] = {}
+    recordings, counts = Inspected(name=source.name, species=source.species), Counter[tuple[str, str]]()
     for number, (part, (read, own)) in enumerate(zip(found, work, strict=True), start=1):
         recordings.add(read)
-        sketches.update(read.sketches)
         counts.update(own)
         say(f"{number} of {len(found)} files labelled: {part.name}")
     rows = [(animal, name, count) for (animal, name), count in sorted(counts.items())]
@@ -224,11 +220,11 @@ def label_source(
     hours = (windows["windows"] * study.data.step_seconds / 3600).round(DIGITS)
     share = (windows["windows"] / windows.groupby("animal")["windows"].transform("sum")).round(DIGITS)
     windows.assign(hours=hours, share=share).to_csv(folder / "time_budget.csv", index=False)
-    warnings = (*recordings.warnings(), *_doubts(source, study, events, sketches))
+    warnings = (*recordings.warnings(), *_doubts(source, study, events, recordings.sketches))
     simulated = study.simulated or isinstance(source, SimulatedSource)
     about |= {"simulated": simulated, "source": source.model_dump(mode="json"), "warnings": warnings}
     (folder / "about.json").write_text(json.dumps(about, indent=1))
-    return Labelled(recordings, windows, warnings, about, sketches)
+    return Labelled(recordings, windows, warnings, about)
 
 
 def _doubts(source: Source, study: Study, events: Sequence[Event], sketches: Mapping[str, set[int]]) -> Iterator[str]:

@@ -64,7 +64,9 @@ def test_a_wrong_unit_and_a_dead_axis_are_said(found: dict[str, Inspected]) -> N
 
 def test_what_holds_for_many_animals_is_one_sentence() -> None:
     """A set of bursts, each an animal of its own, would fill the screen and hide what else there is."""
-    source = Inspected("storks", "stork", seconds=Counter({f"burst {n}": 4.0 for n in range(10)}), windows=10)
+    source = Inspected(
+        name="storks", species="stork", seconds=Counter({f"burst {n}": 4.0 for n in range(10)}), windows=10
+    )
     source.resting = {f"burst {n}": [(0.0, 1.0 + n / 10)] for n in range(10)}
     source.constant_axes = {f"burst {n}": ["x", "z"] for n in range(3)} | {"burst 9": ["y"]}
     source.seconds["burst 8"] = source.seconds["burst 9"] = 0.0

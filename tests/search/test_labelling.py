@@ -159,7 +159,7 @@ def test_what_speaks_against_the_labels_is_said(
     # known again by content, under another name and unit
     goats = source(collars / "*.csv", columns={"label": None})
     found = label_source(goats, study, events, tmp_path / "first")
-    sketches = {"goats": {"as it was": sorted(found.sketches["ann"])}}
+    sketches = {"goats": {"as it was": sorted(found.recordings.sketches["ann"])}}
     (tmp_path / "labelled" / KEY / "sketches.json").write_text(json.dumps(sketches))
     renamed = collars / "renamed.csv"
     rows = pd.read_csv(collars / "ann.csv")
