@@ -11,7 +11,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def run(
         _close(journal, folder)
     if report is None:
         raise KeyboardInterrupt
-    return _print(study, journal, folder, report.result(), console)
+    return _print(study, journal, folder, report, console)
 
 
 def _run(
@@ -82,8 +82,8 @@ def _written_report(folder: Path) -> Path:
     return write_report(folder)
 
 
-def _print(study: Study, journal: Journal, folder: Path, report: Path, console: Console) -> int:
-    """Print what a finished study came to; returns the exit status."""
+def _print(study: Study, journal: Journal, folder: Path, report: Future[Path], console: Console) -> int:
+    """Print what a finished study came to, the report's place last; returns the exit status."""
     from aar_ray.report.arms import arms_table, draw_arms
     from aar_ray.report.table import ranked_table
     from aar_ray.search.ranking import arms, baselines, rank
@@ -96,7 +96,7 @@ def _print(study: Study, journal: Journal, folder: Path, report: Path, console: 
         draw_arms(compared, study.simulated, folder / "arms.svg")
         console.print(f"figure: {folder / 'arms.svg'}", markup=False)
     console.print(f"tensorboard --logdir {folder / 'tensorboard'}", markup=False)
-    console.print(f"report: {report}", markup=False)
+    console.print(f"report: {report.result()}", markup=False)
     return 0 if (ranking["state"] == "complete").any() else 1
 
 
