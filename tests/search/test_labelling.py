@@ -19,6 +19,7 @@ from aar_ray.corpus.labelled import LabelledWindows, normalised
 from aar_ray.corpus.normalise import statistics_of
 from aar_ray.corpus.recording import InputError
 from aar_ray.label import main
+from aar_ray.report.labels import budget_table
 from aar_ray.search import labelling
 from aar_ray.search.journal import Refused
 from aar_ray.search.labelling import label_source, winner_of
@@ -232,3 +233,14 @@ def test_the_command_prints_a_time_budget_and_how_far_to_trust_it(
     ):
         assert main(arguments) == 1
         assert message in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_recordings_without_a_window_are_said_and_leave_empty_tables(
+    study: Study, events: list[journal.Event], tmp_path: Path
+) -> None:
+    table(30).to_csv(tmp_path / "short.csv", index=False)
+    found = label_source(source(tmp_path / "short.csv"), study, events, tmp_path / "labels")
+    assert found.warnings == ("herd: no window",)
+    assert pd.read_csv(tmp_path / "labels" / "short.csv").empty
+    assert pd.read_csv(tmp_path / "labels" / "time_budget.csv").empty
+    assert budget_table(found.windows, 2.0, simulated=False).row_count == 0

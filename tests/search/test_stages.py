@@ -399,12 +399,15 @@ def test_a_service_that_begins_anew_goes_on_with_what_its_group_has(tmp_path: Pa
         job = await killed.take("a")
         await killed.advanced("a", job, *checkpoint(1))
         kill(killed)
-        anew = Stages(str(tmp_path), STAGE)
+        anew = Stages(str(tmp_path), STAGE, group_comes=True)
         assert (await anew.news(key, 1))["state"] == "unknown"
+        assert (await anew.claim([OPEN], "trial"))[OPEN] is False
         await anew.request(settings(pretrain__epochs=3), 7)
         news = asyncio.create_task(anew.news(key, 1))
         await anew.advanced("a", job, *checkpoint(2))
         assert [record["loss"] for record in (await news)["records"]] == [0.5]
+        # who reports is up
+        assert (await anew.claim([OPEN], "trial"))[OPEN] is True
         await anew.advanced("a", job, *checkpoint(3))
         assert pretrained(tmp_path) == [key]
 
