@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from aar_ray.config import Study
+from aar_ray.console import wide_console
 from aar_ray.report.progress import Progress
 from aar_ray.search.artifacts import NO_SPACE
 from aar_ray.search.budget import check_budget
@@ -30,9 +31,6 @@ from aar_ray.search.warm_start import find_earlier
 from aar_ray.store import Store
 from aar_ray.study_file.loader import load_study, save_study
 
-PLAIN_WIDTH = 140
-"""Characters a line where there is no terminal: the ranked table in one line a trial."""
-
 
 def run(
     study: Study, results: Path, *, address: str | None = None, resume: bool = False, retry_failed: bool = False
@@ -40,7 +38,7 @@ def run(
     """Run a study in `results/<its name>`; returns the exit status."""
     folder = results / study.name
     journal = _open(study, folder, resume or retry_failed)
-    console = _console()
+    console = wide_console()
     try:
         refuse_after_unsealing(journal.events)
         with (
@@ -128,7 +126,7 @@ def plan(study: Study, results: Path, *, address: str | None = None) -> int:
 
     folder = results / study.name
     journal = _open(study, folder, resume=False)
-    console = _console()
+    console = wide_console()
     try:
         with Progress(console, study.planned_trials) as progress, cluster(study.resources, address) as placement:
             check_budget(study.budget, placement)
@@ -150,7 +148,7 @@ def again(study: Study, results: Path, number: int, *, address: str | None = Non
     from aar_ray.search.rerun import rerun_trial
 
     journal = _open(study, results / study.name, resume=True)
-    console = _console()
+    console = wide_console()
     try:
         with Progress(console, 1) as progress, cluster(study.resources, address) as placement:
             differences = rerun_trial(study, placement, journal.events, number, progress.stage)
@@ -213,13 +211,6 @@ def _threads_of_the_board() -> Iterator[None]:
         yield
     finally:
         threading.excepthook = earlier
-
-
-def _console() -> Console:
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, PLAIN_WIDTH)
-    return console
 
 
 @contextmanager

@@ -13,10 +13,8 @@ from pathlib import Path
 from rich.console import Console
 
 from aar_ray.config import Source, Study
+from aar_ray.console import wide_console
 from aar_ray.study_file.loader import StudyFileError, load_source, load_study
-
-PLAIN_WIDTH = 140
-"""Characters a line where there is no terminal."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,9 +60,7 @@ def _label(study: Study, source: Source, options: argparse.Namespace, errors: Co
     events = list(read_events(options.folder / "journal.jsonl"))
     with errors.status("reading") as status:
         found = label_source(source, study, events, folder, form=options.format, most=options.models, say=status.update)
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, PLAIN_WIDTH)
+    console = wide_console()
     simulated = found.about["simulated"]
     console.print(source_table([found.recordings], study.data.rate_hz, simulated=simulated))
     if found.recordings.dropped.stretches or found.recordings.gaps.stretches:

@@ -12,15 +12,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from aar_ray.console import wide_console
 from aar_ray.corpus.checks import check_data
 from aar_ray.corpus.download import DownloadError, download
 from aar_ray.corpus.inspection import inspect_study
 from aar_ray.corpus.picture import behaviour_table, draw, left_out_table, source_table
 from aar_ray.corpus.published import SETS
 from aar_ray.study_file.loader import StudyFileError, load_study
-
-PLAIN_WIDTH = 140
-"""Characters a line where there is no terminal."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,9 +44,7 @@ def _inspect(file: Path, overrides: Sequence[str], picture: Path | None, errors:
     check_data(study.data, study.protocol, study.seed)
     with errors.status("reading") as status:
         found = inspect_study(study, status.update)
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, PLAIN_WIDTH)
+    console = wide_console()
     console.print(source_table(found, study.data.rate_hz, simulated=study.simulated))
     for source in found:
         if source.behaviours:
