@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import ray
 import ray.data
 import ray.train
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from ray.util.placement_group import remove_placement_group
 
 from aar_ray.corpus.files import window_files
 from aar_ray.corpus.labelled import LabelledWindows
@@ -28,7 +29,7 @@ REPLACEMENTS = 3
 """Groups in a row that may end for good without an epoch done by any before the study is given up."""
 
 LEAVING_SECONDS = 3.0
-"""For an epoch to end where a study leaves off; after them its group is ended."""
+"""For an epoch to end where a study leaves off; after them its group is interrupted."""
 
 PLACING_SECONDS = 30.0
 """After which it is said why no worker group runs."""
@@ -79,15 +80,17 @@ class Groups:
                 # what a group is at
                 needed = ray.get(self.stages.drain.remote()) or needed
                 if not needed:
-                    for task in running:
-                        ray.cancel(task, force=True)
+                    _interrupt(running)
                     return started
             for task in ended:
                 name = running.pop(task)
                 try:
                     ray.get(task)
                 except ray.exceptions.RayError as error:
-                    done = ray.get(self.stages.group_ended.remote(name))
+                    done, placed = ray.get(self.stages.group_ended.remote(name))
+                    if placed is not None:
+                        # a controller that was killed has left its workers' processors taken
+                        remove_placement_group(placed)
                     fruitless = fruitless + 1 if done == epochs else 0
                     epochs = done
                     if fruitless >= REPLACEMENTS:
@@ -104,8 +107,7 @@ class Groups:
         """The study leaves off: groups would keep their processors for as long as its cluster is up."""
         ray.get(self.stages.give_up.remote("the study was stopped"))
         _, left = ray.wait(running, num_returns=len(running), timeout=LEAVING_SECONDS)
-        for task in left:
-            ray.cancel(task, force=True)
+        _interrupt(left)
 
     def watch(self, say: Callable[[str], None], stopped: Stopped) -> None:
         """Say where the first one keeps its windows; where it takes long to come up, say what it waits for."""
@@ -136,6 +138,13 @@ class Groups:
             self.scratch,
         )
         return task, name
+
+
+def _interrupt(tasks: Iterable[Any]) -> None:
+    """End groups by an interrupt, upon which Ray Train gives their processors back: a kill would leave them taken."""
+    for task in tasks:
+        # what the group's controller is at must come to its end, or it gives back nothing either
+        ray.cancel(task, recursive=False)
 
 
 @ray.remote(num_cpus=0, max_retries=0)

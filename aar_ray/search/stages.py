@@ -90,6 +90,7 @@ class Stages:
         self.queue: deque[Job] = deque()
         self.work = Signal()
         self.turns: dict[str, int] = {}
+        self.placed: dict[str, Any] = {}
         self.no_more = False
         self.up = asyncio.Event()
         self.group_comes = group_comes
@@ -181,9 +182,15 @@ class Stages:
         """Where a group keeps its windows, and why there."""
         self.kept = text
 
-    async def take(self, group: str) -> dict[str, Any] | None:
-        """Wait for a pre-train; None when no more will come. A group that has been restarted gets its own back."""
+    async def take(self, group: str, placed: Any = None) -> dict[str, Any] | None:
+        """Wait for a pre-train; None when no more will come. A group that has been restarted gets its own back.
+
+        Args:
+            group: that is free.
+            placed: Ray's placement group of its workers, which outlives a controller that is killed.
+        """
         self.up.set()
+        self.placed[group] = placed
         turn = self.turns[group] = self.turns.get(group, 0) + 1
         self._take_back(group)
         while self.turns[group] == turn and not self.gave_up:
@@ -270,15 +277,18 @@ class Stages:
             self.up.set()
         return not self.needless
 
-    async def group_ended(self, group: str) -> int:
-        """A group will not come back: what it had is for another one. Returns the epochs done so far by all."""
+    async def group_ended(self, group: str) -> tuple[int, Any]:
+        """A group will not come back: what it had is for another one.
+
+        Returns the epochs done so far by all, and the placement group of its workers if it has told of one.
+        """
         self.turns[group] = self.turns.get(group, 0) + 1
         for job in self.jobs.values():
             if job.state == "running" and job.group == group:
                 # a pre-train kills workers, which Ray Train starts again, and not the group that watches them
                 job.attempts = max(1, job.attempts - 1)
         self._take_back(group)
-        return self.epochs_done
+        return self.epochs_done, self.placed.pop(group, None)
 
     async def give_up(self, reason: str) -> None:
         """The study cannot go on: what waits for an encoder is told so, and so is what will."""

@@ -17,6 +17,7 @@ import ray.train
 import ray.train.torch
 import torch
 import torch.distributed as dist
+from ray.util.placement_group import get_current_placement_group
 
 from aar_ray.config import settings_from
 from aar_ray.corpus.files import Resident, read_resident, window_batches
@@ -39,7 +40,7 @@ class PretrainService(Protocol):
     """What a worker asks of the actor that hands out pre-trains; each call is a Ray remote method."""
 
     take: Any
-    """(group) -> {"key", "settings", "seed", "resume": bytes | None}, or None to go home."""
+    """(group, its placement group) -> {"key", "settings", "seed", "resume": bytes | None}, or None to go home."""
     advanced: Any
     """(group, what `take` gave, progress, files of the checkpoint) -> whether to go on, after each epoch."""
     keeps: Any
@@ -155,7 +156,7 @@ def scale_of(resident: Resident, summary: Mapping[str, Any], scope: Scope, devic
 
 def _next_job(service: PretrainService, group: str, rank: int, workers: int) -> dict[str, Any] | None:
     """Rank 0 asks, all others are told."""
-    job = [ray.get(service.take.remote(group)) if rank == 0 else None]
+    job = [ray.get(service.take.remote(group, get_current_placement_group())) if rank == 0 else None]
     if workers > 1:
         dist.broadcast_object_list(job, src=0)
     return job[0]

@@ -339,9 +339,9 @@ def test_another_group_goes_on_with_what_one_had_that_ended_for_good(tmp_path: P
     async def steps() -> None:
         stages = Stages(str(tmp_path), STAGE)
         first, second = await stages.request(settings(), 7), await stages.request(settings(tfc__margin=0.1), 7)
-        await stages.take("a")
+        await stages.take("a", "its processors")
         await stages.advanced("a", about(stages, first), *checkpoint(1))
-        assert await stages.group_ended("a") == 1
+        assert await stages.group_ended("a") == (1, "its processors")
         job = await stages.take("b")
         assert job["key"] == first
         assert Checkpoint.from_bytes(job["resume"]).epoch == 1
