@@ -188,11 +188,22 @@ def _run_group(
 def _trainer(workers: int) -> type[DataParallelTrainer]:
     """Of a group: a single worker has nobody to talk to, and a controller without torch is there two seconds sooner."""
     if workers == 1:
-        return DataParallelTrainer
+        return _SingleTrainer
     from ray.train.torch import TorchTrainer
 
     # its types are those of Ray Train before its second version
     return TorchTrainer  # type: ignore[return-value]
+
+
+class _SingleTrainer(DataParallelTrainer):
+    """For a group of one worker, without the processes that it does not need, each of which takes a second to start."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        # processors of a controller that was killed are given back by the study; without a dashboard nobody else can
+        needless = {"PlacementGroupCleanerCallback"}
+        if not self.datasets:
+            needless.add("DatasetsCallback")
+        return [one for one in super()._create_default_callbacks() if type(one).__name__ not in needless]
 
 
 def _serve(config: Mapping[str, Any]) -> None:
