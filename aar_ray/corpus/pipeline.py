@@ -24,7 +24,7 @@ import ray.data
 from numpy.typing import NDArray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from aar_ray.config import Data, Study
+from aar_ray.config import Data, SimulatedSource, Study
 from aar_ray.corpus.deal import Bucket, Dealer, draw_orders, read_buckets
 from aar_ray.corpus.files import GROUP_ROWS, window_table, write_windows
 from aar_ray.corpus.harvest import Harvest, ReadBatch, read_batches, windows_of
@@ -36,6 +36,10 @@ from aar_ray.seeds import stream
 
 BLOCK_BYTES = 16 * 2**20
 """Of windows on their way from a task to this process."""
+READER_BYTES = 32 * 2**20
+"""Of recordings for each process that reads them here: to start one more takes as long as to read so many."""
+SIMULATED_BYTES = 60 * 100 * 3 * 4
+"""Of a simulated minute."""
 SAID_SECONDS = 2.0
 """Between two words of progress."""
 DEALT = ".dealt"
@@ -108,12 +112,22 @@ def _stream(parts: tuple[Part, ...], seen: Mapping[str, tuple[int, int]], study:
     dataset: ray.data.Dataset = ray.data.from_items(items, override_num_blocks=len(parts))
     dataset.context.target_max_block_size = BLOCK_BYTES
     readers = _readers(seen)
-    here = {} if readers == "all nodes" else _on_this_node(len(parts))
+    here = {} if readers == "all nodes" else _on_this_node(min(len(parts), 1 + _bytes(parts, seen) // READER_BYTES))
     if readers == "this node for all":
         dataset = dataset.map_batches(read_, batch_size=1, **here).map_batches(cut, batch_size=1)
     else:
         dataset = dataset.map_batches(read_and_cut, batch_size=1, **here)
     return iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1))
+
+
+def _bytes(parts: Sequence[Part], seen: Mapping[str, tuple[int, int]]) -> int:
+    """About how much there is to read."""
+    return sum(
+        int(SIMULATED_BYTES * part.source.minutes_per_animal)
+        if isinstance(part.source, SimulatedSource)
+        else seen[part.file][0]
+        for part in parts
+    )
 
 
 def _read(part: Part, data: Data, seen: Mapping[str, tuple[int, int]]) -> Iterator[ReadBatch | str]:
