@@ -1,7 +1,7 @@
 """What the command line does with a study: run it, plan it, run a trial again, unseal its test animals.
 
-What takes long to import is imported where it is used. A study's Ray is started before, so that its processes import
-what they need while this one does; `study` reads the file, and refuses what cannot run, before all of it.
+What takes long to import is imported where it is used, after what may refuse; meanwhile Ray comes up in a process of
+its own.
 """
 
 from __future__ import annotations
@@ -24,30 +24,38 @@ from aar_ray.search.artifacts import NO_SPACE
 from aar_ray.search.budget import check_budget
 from aar_ray.search.cluster import cluster
 from aar_ray.search.garbage import remember
+from aar_ray.search.head import Head
 from aar_ray.search.journal import Event, Journal, has_begun, read_events, refuse_after_unsealing
 from aar_ray.search.placement import Placement
-from aar_ray.search.processes import warm
+from aar_ray.search.processes import warm_for_groups
 from aar_ray.search.warm_start import find_earlier
 from aar_ray.store import Store
 from aar_ray.study_file.loader import load_study, save_study
 
 
 def run(
-    study: Study, results: Path, *, address: str | None = None, resume: bool = False, retry_failed: bool = False
+    study: Study, results: Path, where: str | Head | None, *, resume: bool = False, retry_failed: bool = False
 ) -> int:
-    """Run a study in `results/<its name>`; returns the exit status."""
+    """Run a study in `results/<its name>` on the cluster at an address, or on this machine's when it is up.
+
+    Returns the exit status.
+    """
     folder = results / study.name
     journal = _open(study, folder, resume or retry_failed)
     console = wide_console()
     try:
         refuse_after_unsealing(journal.events)
+        # these take seconds, in which Ray comes up
+        import aar_ray.report.tensorboard
+        import aar_ray.search.engine  # noqa: F401
+
         with (
             ThreadPoolExecutor(1) as meanwhile,
             Progress(console, study.planned_trials) as progress,
-            cluster(study.resources, address) as placement,
+            cluster(study.resources, where) as placement,
         ):
             check_budget(study.budget, placement)
-            warm(placement)
+            warm_for_groups(placement)
             finished = _run(study, placement, journal, progress, folder, retry_failed=retry_failed)
             # Ray takes as long to end as the report to be drawn
             report = meanwhile.submit(_written_report, folder) if finished else None
@@ -118,7 +126,7 @@ def unseal_study(study: Study, results: Path) -> int:
     return 0
 
 
-def plan(study: Study, results: Path, *, address: str | None = None) -> int:
+def plan(study: Study, results: Path, where: str | Head | None) -> int:
     """Say what a study would do and cost, and write it into its journal; returns the exit status."""
     from aar_ray.search.plan import make_plan, plan_lines
     from aar_ray.search.precision import settle_precision
@@ -128,7 +136,7 @@ def plan(study: Study, results: Path, *, address: str | None = None) -> int:
     journal = _open(study, folder, resume=False)
     console = wide_console()
     try:
-        with Progress(console, study.planned_trials) as progress, cluster(study.resources, address) as placement:
+        with Progress(console, study.planned_trials) as progress, cluster(study.resources, where) as placement:
             check_budget(study.budget, placement)
             progress.stage("building the corpus")
             store = Store(study.store)
@@ -143,14 +151,14 @@ def plan(study: Study, results: Path, *, address: str | None = None) -> int:
     return 0
 
 
-def again(study: Study, results: Path, number: int, *, address: str | None = None) -> int:
+def again(study: Study, results: Path, number: int, where: str | Head | None) -> int:
     """Run one trial again and say whether it came to the same; returns the exit status, 0 where it did."""
     from aar_ray.search.rerun import rerun_trial
 
     journal = _open(study, results / study.name, resume=True)
     console = wide_console()
     try:
-        with Progress(console, 1) as progress, cluster(study.resources, address) as placement:
+        with Progress(console, 1) as progress, cluster(study.resources, where) as placement:
             differences = rerun_trial(study, placement, journal.events, number, progress.stage)
     finally:
         journal.close()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from aar_ray.config import Study
+from aar_ray.search.head import Head, coming_up, connected
 from aar_ray.search.placement import DoesNotFit, check_this_machine
 from aar_ray.study_file.loader import StudyFileError, load_study
 
@@ -24,29 +26,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         study = load_study(options.file, options.set)
-        if options.address is None and not options.unseal:
-            check_this_machine(study.resources)
-        # torch and all that stands on it take seconds, and what is wrong with a study file is said before
-        from aar_ray import commands
-        from aar_ray.corpus.checks import check_data
-
-        results = Path(options.results)
         if options.unseal:
-            return commands.unseal_study(study, results)
-        check_data(study.data, study.protocol, study.seed)
-        if options.plan:
-            return commands.plan(study, results, address=options.address)
-        if options.trial is not None:
-            return commands.again(study, results, options.trial, address=options.address)
-        return commands.run(
-            study, results, address=options.address, resume=options.resume, retry_failed=options.retry_failed
-        )
+            from aar_ray import commands
+
+            return commands.unseal_study(study, Path(options.results))
+        # whoever is connected already, as tests are, shares what it is connected to
+        if options.address is not None or connected():
+            return _on_ray(study, options, options.address)
+        check_this_machine(study.resources)
+        with coming_up(study.resources) as head:
+            return _on_ray(study, options, head)
     except (StudyFileError, DoesNotFit, ConnectionError, OSError, ValueError, RuntimeError) as error:
         errors.print(str(error), markup=False)
         return 1
     except KeyboardInterrupt:
         errors.print("stopped; the same command goes on")
         return INTERRUPTED
+
+
+def _on_ray(study: Study, options: argparse.Namespace, where: str | Head | None) -> int:
+    """Do what needs a cluster."""
+    # torch and all that stands on it take seconds, in which Ray comes up
+    from aar_ray import commands
+    from aar_ray.corpus.checks import check_data
+
+    check_data(study.data, study.protocol, study.seed)
+    results = Path(options.results)
+    if options.plan:
+        return commands.plan(study, results, where)
+    if options.trial is not None:
+        return commands.again(study, results, options.trial, where)
+    return commands.run(study, results, where, resume=options.resume, retry_failed=options.retry_failed)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -27,7 +27,7 @@ from aar_ray.search.journal import Event, Journal, history, known_trials, number
 from aar_ray.search.placement import Placement
 from aar_ray.search.precision import settle_precision
 from aar_ray.search.prepared import Prepared, prepare
-from aar_ray.search.processes import trials_environment
+from aar_ray.search.processes import trials_environment, warm_for_folds
 from aar_ray.search.proposals import Proposal
 from aar_ray.search.provenance import provenance, source_files
 from aar_ray.search.searcher import Emit, JournalSearcher, Recorder
@@ -75,6 +75,8 @@ def run_study(
     emit = _Writer(journal, observe)
     say("building the corpus")
     prepared = prepare(study, placement, store, say)
+    # not before: the corpus waits for processors, and folds do for an encoder
+    warm_for_folds(placement)
     remember(store, journal.path)
     emit("study_started", **_beginning(prepared))
     for name, earlier in find_earlier(study, journal.path.parent.parent, journal.events).items():

@@ -41,13 +41,17 @@ def trials_environment() -> dict[str, str]:
     return {**DEFAULT_ENV_VARS, **{name: os.environ[name] for name in ENV_VARS_TO_PROPAGATE if name in os.environ}}
 
 
-def warm(placement: Placement) -> None:
-    """Have processes import what tasks of folds and groups need, which takes seconds, while others are at work.
+# Ray keeps a process whose task has ended for the next task of its environment, whichever that is
 
-    Ray keeps a process whose task has ended for the next task of its environment, whichever that is.
-    """
+
+def warm_for_groups(placement: Placement) -> None:
+    """Have processes import what starts a worker group, which takes seconds, while others are at work."""
     for _ in range(placement.groups):
         on_this_node(_imported_for_groups, **in_environment(GROUPS_ENVIRONMENT)).remote()
+
+
+def warm_for_folds(placement: Placement) -> None:
+    """Have processes import what tasks of folds need, which takes seconds, while others are at work."""
     for _ in range(min(placement.fold_tasks, MOST_WARMED)):
         _imported_for_folds.options(
             num_cpus=0, scheduling_strategy="SPREAD", **in_environment(trials_environment())
