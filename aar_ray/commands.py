@@ -11,7 +11,6 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -49,21 +48,15 @@ def run(
         import aar_ray.report.tensorboard
         import aar_ray.search.engine  # noqa: F401
 
-        with (
-            ThreadPoolExecutor(1) as meanwhile,
-            Progress(console, study.planned_trials) as progress,
-            cluster(study.resources, where) as placement,
-        ):
+        with Progress(console, study.planned_trials) as progress, cluster(study.resources, where) as placement:
             check_budget(study.budget, placement)
             warm_for_groups(placement)
             finished = _run(study, placement, journal, progress, folder, retry_failed=retry_failed)
-            # Ray takes as long to end as the report to be drawn
-            report = meanwhile.submit(_written_report, folder) if finished else None
     finally:
         _close(journal, folder)
-    if report is None:
+    if not finished:
         raise KeyboardInterrupt
-    return _print(study, journal, folder, report, console)
+    return _print(study, journal, folder, console)
 
 
 def _run(
@@ -82,15 +75,10 @@ def _run(
         return run_study(study, placement, journal, observe, progress.stage, retry_failed=retry_failed)
 
 
-def _written_report(folder: Path) -> Path:
-    from aar_ray.report.page import write_report
-
-    return write_report(folder)
-
-
-def _print(study: Study, journal: Journal, folder: Path, report: Future[Path], console: Console) -> int:
-    """Print what a finished study came to, the report's place last; returns the exit status."""
+def _print(study: Study, journal: Journal, folder: Path, console: Console) -> int:
+    """Print what a finished study came to, draw its report and say where it is; returns the exit status."""
     from aar_ray.report.arms import arms_table, draw_arms
+    from aar_ray.report.page import write_report
     from aar_ray.report.table import ranked_table
     from aar_ray.search.ranking import arms, baselines, rank
 
@@ -102,7 +90,7 @@ def _print(study: Study, journal: Journal, folder: Path, report: Future[Path], c
         draw_arms(compared, study.simulated, folder / "arms.svg")
         console.print(f"figure: {folder / 'arms.svg'}", markup=False)
     console.print(f"tensorboard --logdir {folder / 'tensorboard'}", markup=False)
-    console.print(f"report: {report.result()}", markup=False)
+    console.print(f"report: {write_report(folder)}", markup=False)
     return 0 if (ranking["state"] == "complete").any() else 1
 
 
