@@ -18,6 +18,7 @@ from rich.console import Console
 
 from aar_ray.config import Study
 from aar_ray.console import wide_console
+from aar_ray.imports import uncollected
 from aar_ray.report.progress import Progress
 from aar_ray.search.artifacts import NO_SPACE
 from aar_ray.search.budget import check_budget
@@ -44,10 +45,10 @@ def run(
     console = wide_console()
     try:
         refuse_after_unsealing(journal.events)
-        # these take seconds, in which Ray comes up
-        import aar_ray.report.tensorboard
-        import aar_ray.search.engine  # noqa: F401
-
+        with uncollected():
+            # these take seconds, in which Ray comes up
+            import aar_ray.report.tensorboard
+            import aar_ray.search.engine  # noqa: F401
         with Progress(console, study.planned_trials) as progress, cluster(study.resources, where) as placement:
             check_budget(study.budget, placement)
             warm_for_groups(placement)

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from aar_ray.config import Study
+from aar_ray.imports import uncollected
 from aar_ray.search.head import Head, coming_up, connected
 from aar_ray.search.placement import DoesNotFit, check_this_machine
 from aar_ray.study_file.loader import StudyFileError, load_study
@@ -46,9 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _on_ray(study: Study, options: argparse.Namespace, where: str | Head | None) -> int:
     """Do what needs a cluster."""
-    # torch and all that stands on it take seconds, in which Ray comes up
-    from aar_ray import commands
-    from aar_ray.corpus.checks import check_data
+    with uncollected():
+        # torch and all that stands on it take seconds, in which Ray comes up
+        from aar_ray import commands
+        from aar_ray.corpus.checks import check_data
 
     check_data(study.data, study.protocol, study.seed)
     results = Path(options.results)
@@ -83,4 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    with uncollected():
+        # nor what has come since: all of it ends with the process
+        sys.exit(status)

@@ -17,6 +17,7 @@ from ray.util.placement_group import remove_placement_group
 from aar_ray.corpus.files import window_files
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.corpus.reading import Corpus, read_corpus
+from aar_ray.imports import uncollected
 from aar_ray.search.failures import reason_of
 from aar_ray.search.folds import LOOK_UP_SECONDS, Stopped
 from aar_ray.search.placement import Placement
@@ -208,6 +209,7 @@ class _SingleTrainer(DataParallelTrainer):
 
 def _serve(config: Mapping[str, Any]) -> None:
     """What each worker does; torch is imported by workers alone."""
-    from aar_ray.training.worker import serve_pretraining
+    with uncollected():
+        from aar_ray.training.worker import serve_pretraining
 
     serve_pretraining(config)

@@ -9,6 +9,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from aar_ray.imports import uncollected
 from aar_ray.search.placement import Placement
 
 GROUPS_ENVIRONMENT = {"AAR_RAY_TASK": "worker group"}
@@ -63,12 +64,14 @@ def warm_for_folds(placement: Placement) -> None:
 
 @ray.remote(max_retries=0)
 def _imported_for_groups() -> None:
-    import aar_ray.search.groups  # noqa: F401
+    with uncollected():
+        import aar_ray.search.groups  # noqa: F401
 
 
 @ray.remote(max_retries=0)
 def _imported_for_folds() -> None:
-    import safetensors.torch  # noqa: F401
+    with uncollected():
+        import safetensors.torch  # noqa: F401
 
-    import aar_ray.search.folds
-    import aar_ray.training.finetune  # noqa: F401
+        import aar_ray.search.folds
+        import aar_ray.training.finetune  # noqa: F401
