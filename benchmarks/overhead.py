@@ -1,13 +1,14 @@
 """What the study engine costs: a study against a plain Python loop that does the same stages by the same functions.
 
-    python benchmarks/overhead.py [--trials 20 100]
+    python benchmarks/overhead.py [--trials 20 100] [--rounds 3]
 
 A study of a tiny network runs by its usual command. Its journal says which encoders were pre-trained, and which folds
 of which trials were fine-tuned; a loop in one process, without Ray, then does the same in the same order, with the same
 baselines. Both are timed as whole commands, from Python's start and its imports to its exit; the study also starts and
 ends its Ray, makes the corpus, which the loop finds made, and writes TensorBoard's files and the report. It has two
 processors where the loop uses one, so at two sizes of study the times of the stages are told as well: the difference
-between the sizes is what a trial costs, the rest is what a study does.
+between the sizes is what a trial costs, the rest is what a study does. No machine is equally fast all the time, so all
+is done several times, one after another, and medians are printed.
 
     SIMULATED animals: it is about time, not about behaviour.
 """
@@ -19,9 +20,11 @@ import json
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -48,6 +51,8 @@ class Measured:
     study: float
     """Seconds of its command."""
     loop: float
+    over: float
+    """Seconds of the study over those of the loop that ran after it."""
     encoders: int
     folds: int
     groups: int
@@ -56,9 +61,12 @@ class Measured:
     differs: float
     """The most by which a fold's macro-F1 differs: other bundles round otherwise."""
 
-    @property
-    def over(self) -> float:
-        return self.study - self.loop
+    @classmethod
+    def middle(cls, rounds: Sequence[Measured]) -> Measured:
+        """The median of each number."""
+        names = [name for name in (one.name for one in fields(cls)) if name != "phases"]
+        phases = {name: median(one.phases[name] for one in rounds) for name in rounds[0].phases}
+        return cls(**{name: median(getattr(one, name) for one in rounds) for name in names}, phases=phases)
 
 
 def measure(folder: Path, trials: int) -> Measured:
@@ -78,6 +86,7 @@ def measure(folder: Path, trials: int) -> Measured:
         trials=len(of(events, "trial_started")),
         study=ended - began,
         loop=loop_ended - loop_began,
+        over=(ended - began) - (loop_ended - loop_began),
         encoders=looped["encoders"],
         folds=len(scores),
         groups=of(events, "study_finished")[0]["groups_started"],
@@ -142,6 +151,7 @@ def main() -> int:
     """Run the benchmark and print its table; the exit status is 1 where a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, nargs=2, default=[20, 100], metavar=("FEW", "MANY"))
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="keep the studies here (default: a temporary folder)")
     parser.add_argument("--loop", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -150,15 +160,21 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory(prefix="aar") as temporary:
         folder = options.folder or Path(temporary)
-        few, many = both = [measure(folder / str(trials), trials) for trials in options.trials]
+        rounds = [
+            [measure(folder / str(number) / str(trials), trials) for trials in options.trials]
+            for number in range(options.rounds)
+        ]
+    few, many = both = [Measured.middle(of_size) for of_size in zip(*rounds, strict=True)]
     table = Table("", *(f"{one.trials} trials" for one in both), title="The engine's cost (SIMULATED), seconds")
     table.add_row("study, the whole command", *(f"{one.study:.1f}" for one in both))
     for name in few.phases:
         table.add_row(f"  {name}", *(f"{one.phases[name]:.1f}" for one in both))
     table.add_row("plain loop, the whole command", *(f"{one.loop:.1f}" for one in both))
     table.add_row("study over loop", *(f"{one.over:.1f}" for one in both))
+    for number, of_both in enumerate(rounds, start=1):
+        table.add_row(f"  in round {number}", *(f"{one.over:.1f}" for one in of_both))
     for name in ("encoders", "folds", "groups"):
-        table.add_row(name, *(str(getattr(one, name)) for one in both))
+        table.add_row(name, *(f"{getattr(one, name):g}" for one in both))
     table.add_row("scores differ by at most", *(f"{one.differs:.1g}" for one in both))
     a_trial = (many.over - few.over) / (many.trials - few.trials)
     fixed = few.over - a_trial * few.trials
