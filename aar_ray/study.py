@@ -14,7 +14,7 @@ from rich.console import Console
 
 from aar_ray.config import Study
 from aar_ray.imports import uncollected
-from aar_ray.search.head import Head, coming_up, connected
+from aar_ray.search.head import Head, coming_up, too_late
 from aar_ray.search.placement import DoesNotFit, check_this_machine
 from aar_ray.study_file.loader import StudyFileError, load_study
 
@@ -31,8 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from aar_ray import commands
 
             return commands.unseal_study(study, Path(options.results))
-        # whoever is connected already, as tests are, shares what it is connected to
-        if options.address is not None or connected():
+        if options.address is not None or too_late():
             return _on_ray(study, options, options.address)
         check_this_machine(study.resources)
         with coming_up(study.resources) as head:

@@ -23,7 +23,7 @@ def cluster(resources: Resources, where: str | Head | None) -> Iterator[Placemen
 
     Args:
         resources: of the study.
-        where: address of a cluster, or a head on this machine that is coming up; None starts one by this process.
+        where: address of a cluster, or a head on this machine that is coming up; None has this process start one.
 
     Raises:
         DoesNotFit: within seconds, when the study's bundles do not fit its nodes.

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -74,15 +75,14 @@ class Head:
     def end(self) -> None:
         """Have Ray end, which takes seconds; it is not waited for."""
         self.held.close()
-        if not self.up:
-            # it listens only when it is; its own processes end with it
-            self.process.terminate()
+        if not self.up and self.process.poll() is None:
+            # it listens only when it is up; what it has started is in its group, or ends without it
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def connected() -> bool:
-    """Whether this process has a cluster already."""
-    ray = sys.modules.get("ray")
-    return ray is not None and bool(ray.is_initialized())
+def too_late() -> bool:
+    """Whether this process has imported Ray already, and so starts one itself if it is not connected to one."""
+    return "ray" in sys.modules
 
 
 def local(resources: Resources) -> dict[str, Any]:
@@ -108,8 +108,11 @@ def local(resources: Resources) -> dict[str, Any]:
 def coming_up(resources: Resources) -> Iterator[Head]:
     """Start Ray for a study; it ends with the block, or with this process, however that ends.
 
-    To be called before Ray is imported here, which reads then how to prove that it may connect.
+    Raises:
+        RuntimeError: Ray is imported here already, and has read then that it needs no token.
     """
+    if too_late() and "RAY_AUTH_MODE" not in os.environ:
+        raise RuntimeError("a head process is started before Ray is imported, and it is already; set RAY_AUTH_MODE")
     # others on this machine and its network may not; Ray itself would keep its token in the home folder
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex())
@@ -122,7 +125,7 @@ def coming_up(resources: Resources) -> Iterator[Head]:
             stdout=subprocess.PIPE,
             stderr=said,
             text=True,
-            # Ctrl-C is for the study, which ends its trials first
+            # as a group of its own: Ctrl-C is for the study, which ends its trials first
             start_new_session=True,
         )
         assert process.stdin is not None

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -60,10 +61,16 @@ def test_it_ends_with_a_process_that_is_killed() -> None:
     assert not answers(address)
 
 
-def test_what_is_not_waited_for_does_not_come_up() -> None:
+@pytest.mark.parametrize("until", ["", "gcs_server", "raylet"])
+def test_what_is_not_waited_for_leaves_nothing(until: str) -> None:
     with coming_up(Resources()) as one:
-        pass
-    assert one.process.returncode == -signal.SIGTERM
+        process = psutil.Process(one.process.pid)
+        its_own, give_up = process.children(recursive=True), time.monotonic() + PATIENCE
+        while until and until not in [child.name() for child in its_own]:
+            assert time.monotonic() < give_up
+            its_own = process.children(recursive=True)
+    assert one.process.returncode == -signal.SIGKILL
+    assert not psutil.wait_procs(its_own, timeout=PATIENCE)[1]
 
 
 def test_why_it_does_not_come_up_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
