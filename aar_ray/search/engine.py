@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import tempfile
 import threading
 import time
@@ -265,6 +266,8 @@ def _search(
             failure_config=tune.FailureConfig(max_failures=TRIAL_FAILURES),
         ),
     )
+    # snapshots of Tune's own state are never read; one that begins while another is copied fails, and says so at length
+    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     try:
         tuner.fit()
     except Exception:
