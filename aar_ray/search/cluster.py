@@ -31,10 +31,10 @@ def cluster(resources: Resources, where: str | Head | None) -> Iterator[Placemen
     """
     with ExitStack() as begun:
         if not ray.is_initialized():
+            _connect(resources, where)
             if isinstance(where, Head):
                 begun.callback(where.end)
             begun.callback(ray.shutdown)
-            _connect(resources, where)
         yield place(resources, _nodes())
 
 
