@@ -26,7 +26,7 @@ class Service:
     def __init__(self, jobs: int) -> None:
         self.jobs, self.told = jobs, []  # type: ignore[var-annotated]
 
-    def take(self, group: str) -> dict[str, Any] | None:
+    def take(self, group: str, placed: Any) -> dict[str, Any] | None:
         self.jobs -= 1
         return {"key": "k", "settings": dotted(Settings()), "seed": 7, "resume": None} if self.jobs >= 0 else None
 
