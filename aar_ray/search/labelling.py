@@ -10,6 +10,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -251,10 +252,10 @@ def _label_part(
     part: Part, data: Data, ensemble: Ensemble, path: Path, device: str, threads: int
 ) -> tuple[PartInspected, Counter[tuple[str, str]]]:
     """Read and label one file; returns what it holds, and its windows by animal and behaviour."""
-    torch.set_num_threads(threads)
     harvests: list[Harvest] = []
     read = inspected(part, data, harvests.append)
-    table = _table(harvests, ensemble, device)
+    with _threads(threads):
+        table = _table(harvests, ensemble, device)
     if not table["time"].notna().any():
         table = table.drop(columns="time")
     elif isinstance(part.source, DeviceSource) or (
@@ -264,6 +265,17 @@ def _label_part(
         table["time"] = pd.to_datetime(table["time"], unit="s").dt.round("us")
     _write(table, path)
     return read, Counter(zip(table["animal"], table["behaviour"], strict=True))
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Of torch in the block; a file may be labelled by the process that asks for it, which goes on with its own."""
+    earlier = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(earlier)
 
 
 def _table(harvests: Sequence[Harvest], ensemble: Ensemble, device: str) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import fake_journal as journal
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from corpus.made_up import source, table
 from kept_study import CONTEXT_SECONDS, KEY, OPEN, keep, kept_study, write_model
 
@@ -210,7 +211,9 @@ def test_the_command_prints_a_time_budget_and_how_far_to_trust_it(
     described = tmp_path / "collars.yaml"
     plain = source(collars / "*.csv", columns={"label": None}).model_dump(mode="json", exclude_none=True)
     described.write_text(json.dumps(plain))
+    threads = torch.get_num_threads()
     assert main([str(folder), str(described), "--models", "2"]) == 0
+    assert torch.get_num_threads() == threads
     printed = " ".join(capsys.readouterr().out.split())
     assert "SIMULATED animals: Time budget" in printed
     assert "(trial 1) reach macro-F1 0.500, flattered by its having been chosen for it" in printed
