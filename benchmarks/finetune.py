@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from training.reference import attention, linear, norm
 from aar_ray.config import Settings, settings_from
 from aar_ray.corpus.labelled import LabelledWindows
 from aar_ray.training.finetune import FineTuned, Job, _build, finetune, finetune_bundle
+from aar_ray.training.processors import use_processors
 
 FOLDS, SEEDS, ANIMAL_WINDOWS, CLASSES = 10, 3, 64, 5
 
@@ -103,10 +105,6 @@ def plain_logits(state: dict[str, torch.Tensor], windows: torch.Tensor, settings
     return linear(state, "head.linear", F.dropout(F.gelu(features), p).flatten(1))
 
 
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def bundle_of(part: int, parts: int, settings: Settings) -> list[FineTuned | ArithmeticError]:
     """One processor's share; made there, as a task of a study makes its own."""
     return finetune_bundle(jobs_of(settings)[part::parts])
@@ -151,7 +149,9 @@ def main() -> int:
         print(f"largest difference between a member of a bundle and the same training alone: {difference:.1e}")
         return 0 if difference <= 1e-5 else 1
     processors = len(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(processors, mp_context=get_context("spawn"), initializer=one_thread) as pool:
+    with ProcessPoolExecutor(
+        processors, mp_context=get_context("spawn"), initializer=partial(use_processors, 1)
+    ) as pool:
         timed = forms(settings, pool, processors)
         list(pool.map(bundle_of, range(processors), [15 * processors] * processors, [settings] * processors))
         seconds: dict[str, list[float]] = {name: [] for name in timed}

@@ -27,7 +27,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
 from plain_stages import PlainStages, command, finished, of, tiny_study
 from rich.console import Console
 from rich.table import Table
@@ -39,6 +38,7 @@ from aar_ray.search.journal import Event, known_trials
 from aar_ray.search.searcher import trial_config
 from aar_ray.study_file.loader import save_study
 from aar_ray.training.forest import forest_scores
+from aar_ray.training.processors import use_processors
 
 MOST_FIXED, MOST_A_TRIAL, PRETRAINS_A_GROUP = 15.0, 0.3, 8
 
@@ -115,7 +115,7 @@ def phases(events: list[Event], began: float, ended: float) -> dict[str, float]:
 
 def loop(folder: Path) -> dict[str, Any]:
     """The stages of a finished study, one after another in this process."""
-    torch.set_num_threads(1)
+    use_processors(1)
     study, events = finished(folder)
     stages = PlainStages.of(study)
     every_fold = stages.prepared.folds

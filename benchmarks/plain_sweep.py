@@ -37,6 +37,7 @@ from aar_ray.search.prepared import Prepared
 from aar_ray.search.space import Space, hashable
 from aar_ray.training.features import in_context
 from aar_ray.training.forest import forest_scores
+from aar_ray.training.processors import use_processors
 
 GRACE = 1
 """Folds that ASHA leaves every trial."""
@@ -116,7 +117,7 @@ def bundles_between_rungs(folds: tuple[Fold, ...]) -> list[tuple[Fold, ...]]:
 
 def pretrain_in_group(config: dict[str, Any]) -> None:
     """Loop of the worker of a trial's Ray Train group."""
-    torch.set_num_threads(config["threads"])
+    use_processors(config["threads"])
     stages = PlainStages.reading(config["prepared"])
     encoder = stages.pretrained(config["settings"], config["seed"])
     with tempfile.TemporaryDirectory() as folder:
@@ -150,7 +151,7 @@ def run_trial(config: dict[str, Any], *, plain: Plain, storage: str) -> None:
     """A trial of Tune: both stages from the beginning; reports after each bundle of folds."""
     number = plain.number(config)
     trial, prepared = plain.trials[number], plain.prepared
-    torch.set_num_threads(int(prepared.placement.fold_cpus))
+    use_processors(int(prepared.placement.fold_cpus))
     encoder, seconds = encoder_of_own_group(trial, prepared, f"trial-{number}", storage)
     bundles = [prepared.folds] if trial.confirms else bundles_between_rungs(prepared.folds)
     scores: dict[str, float] = {}
@@ -253,7 +254,7 @@ def baselines_of(plain: Plain, events: list[Event]) -> dict[str, list[float]]:
 @ray.remote
 def scratch(prepared: Prepared, settings: Settings, seed: int) -> list[float]:
     """Every fold from random weights."""
-    torch.set_num_threads(int(prepared.placement.fold_cpus))
+    use_processors(int(prepared.placement.fold_cpus))
     trained = settings_from({**dotted(settings), **SCRATCH})
     return finetuned(prepared, trained, prepared.folds, seed, None)
 

@@ -32,6 +32,7 @@ from aar_ray.method.spectrum import spectrum_bins
 from aar_ray.method.tfc import draw_views
 from aar_ray.training.precision import Precision, fastest_precision, matrix_speeds
 from aar_ray.training.pretrain import _Trainer, build_model
+from aar_ray.training.processors import use_processors
 from aar_ray.training.shard import Held
 
 AXES, LENGTH = 3, 50
@@ -180,7 +181,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1, help="processors (default 1)")
     parser.add_argument("--check", action="store_true", help="equality alone")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    use_processors(options.threads)  # of all forms alike
     if options.check:
         return 0 if check() else 1
     chosen = fastest_precision("cpu")

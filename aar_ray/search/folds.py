@@ -243,12 +243,12 @@ def _finetune_folds(
     encoder: bytes | None,
 ) -> list[dict[str, Any] | ArithmeticError]:
     import safetensors.torch
-    import torch
 
     from aar_ray.training.finetune import Job, finetune_bundle
+    from aar_ray.training.processors import use_processors
 
     started = time.perf_counter()
-    torch.set_num_threads(max(1, int(placement.fold_cpus)))
+    use_processors(max(1, int(placement.fold_cpus)))
     weights = safetensors.torch.load(encoder) if encoder is not None else None
     jobs = [Job(*normalised_for(labelled, fold, settings.normalise.scope), settings, seed, weights) for fold in folds]
     outcomes = finetune_bundle(jobs, device="cuda" if placement.fold_gpus else "cpu")

@@ -30,6 +30,7 @@ from aar_ray.seeds import torch_stream
 from aar_ray.store import Store
 from aar_ray.training.finetune import finetune
 from aar_ray.training.pretrain import pretrain
+from aar_ray.training.processors import use_processors
 
 STEPS = 4
 """Optimiser steps that are timed."""
@@ -190,7 +191,7 @@ def _probe(
 
 
 def _time_pretrain(settings: Settings, labelled: LabelledWindows, fold: Fold, study: Study, threads: int) -> Cost:
-    torch.set_num_threads(max(1, threads))
+    use_processors(max(1, threads))
     batch = settings.pretrain.batch_size
     shape = (STEPS * batch, labelled.windows.shape[1], study.data.window_samples)
     # what the windows hold does not change how long a step takes
@@ -202,7 +203,7 @@ def _time_pretrain(settings: Settings, labelled: LabelledWindows, fold: Fold, st
 
 
 def _time_finetune(settings: Settings, labelled: LabelledWindows, fold: Fold, study: Study, threads: int) -> Cost:
-    torch.set_num_threads(max(1, threads))
+    use_processors(max(1, threads))
     train, validation = normalised_for(labelled, fold, settings.normalise.scope)
     share = min(1.0, TUNED_WINDOWS / len(train))
     train, validation = (

@@ -26,6 +26,7 @@ from aar_ray.corpus.reading import mapped_windows, resident_windows
 from aar_ray.method.scale import Scale
 from aar_ray.training.checkpoint import Checkpoint
 from aar_ray.training.pretrain import Diverged, pretrain
+from aar_ray.training.processors import use_processors
 from aar_ray.training.shard import Held, Place, Shard, Streamed, place_of
 
 BATCH = 8192
@@ -58,7 +59,7 @@ def serve_pretraining(config: Mapping[str, Any]) -> None:
             `probe`, labelled windows in g or None; `threads`, processors of a worker.
     """
     service: PretrainService = config["service"]
-    torch.set_num_threads(config["threads"])
+    use_processors(config["threads"])
     context = ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
