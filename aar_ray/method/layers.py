@@ -15,15 +15,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, layer_norm, pad
 
+from aar_ray.method.products import product
+
 
 class Linear(nn.Linear):
     """x Wᵀ + b."""
 
     def forward(self, inputs: Float[Tensor, "*rows size"]) -> Float[Tensor, "*rows out"]:
-        if self.weight.dim() == 2:
-            return super().forward(inputs)
-        products = torch.baddbmm(self.bias.unsqueeze(1), inputs.flatten(1, -2), self.weight.transpose(1, 2))
-        return products.unflatten(1, inputs.shape[1:-1])
+        return product(inputs, self.weight, self.bias)
 
 
 class LayerNorm(nn.LayerNorm):

@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from aar_ray import config
 from aar_ray.method.augmentations import augment_spectra, augment_windows
 from aar_ray.method.encoder import PatchTSTEncoder
+from aar_ray.method.layers import Linear
 from aar_ray.method.losses import Losses, consistency_loss, contrastive_loss, joint_loss
 from aar_ray.method.scale import Scale
 from aar_ray.method.spectrum import magnitude_spectrum, spectrum_bins
@@ -92,10 +93,10 @@ class TFCModel(nn.Module):
         """R_T or R_F: as in TF-C, one hidden layer with batch norm and ReLU."""
         tokens = 1 if self.tfc.pooling == "mean" else encoder.patches
         return nn.Sequential(
-            nn.Linear(axes * tokens * encoder.model_size, self.tfc.projector_hidden),
+            Linear(axes * tokens * encoder.model_size, self.tfc.projector_hidden),
             nn.BatchNorm1d(self.tfc.projector_hidden),
             nn.ReLU(),
-            nn.Linear(self.tfc.projector_hidden, self.tfc.projector_size),
+            Linear(self.tfc.projector_hidden, self.tfc.projector_size),
         )
 
     def embed(

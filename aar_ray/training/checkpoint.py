@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     # whoever holds a handle of the stages' actor imports this, every trial among them
     from torch import Tensor
 
-VERSION = 6
+VERSION = 7
 """Part of every pre-train key: raise it when the same settings would give another encoder, or other files of it."""
 
 CHECKPOINT, ENCODER = "checkpoint.pt", "encoder.safetensors"

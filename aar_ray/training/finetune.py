@@ -35,7 +35,7 @@ from aar_ray.training.labels import chosen_labels
 from aar_ray.training.rates import Rates
 from aar_ray.training.stopping import Stopping
 
-VERSION = 5
+VERSION = 6
 """Part of every fine-tune key: raise it when the same settings would give another classifier."""
 
 

@@ -18,6 +18,9 @@ from typing import Literal, NamedTuple
 
 import torch
 
+from aar_ray.method.products import product
+from aar_ray.training.processors import use_processors
+
 Precision = Literal["float32", "bfloat16"]
 
 WORTHWHILE = 1.3
@@ -90,21 +93,20 @@ def matrix_speeds(
     seconds: float = PROBE_SECONDS,
 ) -> list[float]:
     """GFLOP/s of the best of several matrix products as large as those of a training step, number types in turn."""
-    # into memory that is there: a fresh result of some megabytes costs a processor as much as the product
     operands = [
-        tuple(torch.ones(shape, dtype=dtype, device=device) for shape in ((rows, SIZE), (SIZE, HIDDEN), (rows, HIDDEN)))
+        tuple(torch.ones(shape, dtype=dtype, device=device) for shape in ((rows, SIZE), (HIDDEN, SIZE), (HIDDEN,)))
         for dtype in dtypes
     ]
     best = [math.inf] * len(dtypes)
     until, rounds = time.perf_counter() + seconds * len(dtypes), 0
     while time.perf_counter() < until or rounds < FEWEST_ROUNDS:
         rounds += 1
-        for place, (tokens, weight, out) in enumerate(operands):
+        for place, (tokens, weight, bias) in enumerate(operands):
             # a GPU is asked for several at once, or the asking would be timed
             products = 32 if tokens.is_cuda else 1
             began = time.perf_counter()
             for _ in range(products):
-                torch.mm(tokens, weight, out=out)
+                product(tokens, weight, bias)
             if tokens.is_cuda:
                 torch.cuda.synchronize()
             best[place] = min(best[place], (time.perf_counter() - began) / products)
@@ -112,7 +114,8 @@ def matrix_speeds(
 
 
 def _probe(threads: int) -> None:
-    torch.set_num_threads(threads)
+    # into memory that is there: a fresh result of some megabytes costs a processor as much as the product
+    use_processors(threads)
     names = ("float32", "bfloat16")
     print(json.dumps(dict(zip(names, matrix_speeds([getattr(torch, name) for name in names]), strict=True))))
 

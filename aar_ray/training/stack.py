@@ -55,7 +55,8 @@ class Stack:
         """The output of some models, each on its own inputs."""
         given = {place.name: leaf for place, leaf in zip(self.places, self.leaves(rows), strict=True)}
         given |= {name: values[rows] for name, values in self.untrained.items()}
-        return torch.func.functional_call(self.module, given, inputs)
+        # no two of its weights are one, and to look for such takes a fiftieth of a step
+        return torch.func.functional_call(self.module, given, inputs, tie_weights=False)
 
     def leaves(self, rows: slice) -> list[Tensor]:
         """The trained weights of some models, each [models, ...], on the matrix's memory."""

@@ -1,0 +1,99 @@
+"""x Wᵀ + b, by whichever of torch's two libraries multiplies faster.
+
+On processors torch hands float32 products to MKL, which uses no AVX-512 on AMD's: 105 GFLOP/s of one Zen 5 core where
+oneDNN, which torch brings along too and takes bfloat16 to, has 240 (docs/performance.md). torch has no public way to
+choose, so this calls what its compiler calls for a linear layer; where that is missing, for other number types and on
+other devices it is torch's own linear layer.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
+
+SMALLEST = 32
+"""A product with fewer rows, inputs or outputs is as fast in MKL, whose calls cost less."""
+
+
+def product(
+    inputs: Float[Tensor, "*models_and_rows size"],
+    weight: Float[Tensor, "*models out size"],
+    bias: Float[Tensor, "*models out"],
+) -> Float[Tensor, "*models_and_rows out"]:
+    """x Wᵀ + b of all rows; with stacked weights, of each model's rows by its own. Gradients once, not twice."""
+    if _pays(inputs, weight):
+        result: Tensor = _Product.apply(inputs, weight, bias)
+        return result
+    if weight.dim() == 2:
+        return linear(inputs, weight, bias)
+    products = torch.baddbmm(bias.unsqueeze(1), inputs.flatten(1, -2), weight.transpose(1, 2))
+    return products.unflatten(1, inputs.shape[1:-1])
+
+
+def _pays(inputs: Tensor, weight: Tensor) -> bool:
+    *models, out, size = weight.shape
+    rows = inputs.numel() // (size * math.prod(models))
+    single = inputs.device.type == "cpu" and inputs.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    return single and _onednn is not None and min(rows, out, size) >= SMALLEST
+
+
+def _found() -> Any:
+    """torch's operator, if it is there and the processor has what MKL leaves unused."""
+    if not torch.backends.mkldnn.is_available() or torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return None
+    return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+
+
+_onednn = _found()
+
+
+def _multiplied(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """rows weightᵀ + bias of one model."""
+    result: Tensor = _onednn(rows, weight, bias, "none", [], "")
+    return result
+
+
+class _Product(torch.autograd.Function):
+    """The product and its gradients by oneDNN, one model after another."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        inputs: Float[Tensor, "*models_and_rows size"],
+        weight: Float[Tensor, "*models out size"],
+        bias: Tensor,
+    ) -> Float[Tensor, "*models_and_rows out"]:
+        ctx.save_for_backward(inputs, weight)
+        if weight.dim() == 2:
+            return _multiplied(inputs.flatten(0, -2), weight, bias).unflatten(0, inputs.shape[:-1])
+        parts = map(_multiplied, inputs.flatten(1, -2), weight, bias)
+        return torch.stack(list(parts)).unflatten(1, inputs.shape[1:-1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Float[Tensor, "*models_and_rows out"]) -> tuple[Tensor | None, Tensor, Tensor]:
+        inputs, weight = ctx.saved_tensors
+        first = weight.dim() - 2
+        sent, rows = gradient.contiguous().flatten(first, -2), inputs.flatten(first, -2)
+        back = None
+        if ctx.needs_input_grad[0]:
+            back = _each(lambda one, own: _multiplied(one, own.t()), sent, weight).view(inputs.shape)
+        return back, _each(_weight_gradient, sent, rows), sent.sum(dim=-2)
+
+
+def _each(of_one: Any, left: Tensor, right: Tensor) -> Tensor:
+    """Of one model's two matrices, or of each of many models'."""
+    return of_one(left, right) if left.dim() == 2 else torch.stack(list(map(of_one, left, right)))
+
+
+def _weight_gradient(sent: Float[Tensor, "rows out"], rows: Float[Tensor, "rows size"]) -> Float[Tensor, "out size"]:
+    # oneDNN is up to half as fast again where the result is wider than high
+    if sent.shape[1] > rows.shape[1]:
+        return _multiplied(rows.t(), sent.t()).t()
+    return _multiplied(sent.t(), rows.t())
