@@ -20,8 +20,10 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch.nn import functional as F
 
@@ -105,9 +107,14 @@ def plain_logits(state: dict[str, torch.Tensor], windows: torch.Tensor, settings
     return linear(state, "head.linear", F.dropout(F.gelu(features), p).flatten(1))
 
 
-def bundle_of(part: int, parts: int, settings: Settings) -> list[FineTuned | ArithmeticError]:
-    """One processor's share; made there, as a task of a study makes its own."""
-    return finetune_bundle(jobs_of(settings)[part::parts])
+def bundle_of(part: int, parts: int, settings: Settings) -> list[tuple[dict[str, Any], np.ndarray, bytes]]:
+    """One processor's share; made there and sent back as a task of a study does it."""
+    outcomes = finetune_bundle(jobs_of(settings)[part::parts])
+    return [
+        (one.result, one.probabilities, safetensors.torch.save(one.model))
+        for one in outcomes
+        if isinstance(one, FineTuned)
+    ]
 
 
 def forms(settings: Settings, pool: ProcessPoolExecutor, processors: int) -> dict[str, Callable[[], object]]:
@@ -137,7 +144,7 @@ def check(settings: Settings) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--model-size", type=int, default=64)
     parser.add_argument("--layers", type=int, default=1)
