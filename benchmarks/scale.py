@@ -67,7 +67,7 @@ class OneJob:
     def keeps(self, text: str) -> None:
         self.said["kept"] = text
 
-    def take(self, group: str) -> dict[str, Any] | None:
+    def take(self, group: str, placed: Any = None) -> dict[str, Any] | None:
         job, self.job = self.job, None
         self.said.setdefault("taken", time.time())
         return job
