@@ -109,12 +109,11 @@ def plain_logits(state: dict[str, torch.Tensor], windows: torch.Tensor, settings
 
 def bundle_of(part: int, parts: int, settings: Settings) -> list[tuple[dict[str, Any], np.ndarray, bytes]]:
     """One processor's share; made there and sent back as a task of a study does it."""
-    outcomes = finetune_bundle(jobs_of(settings)[part::parts])
-    return [
-        (one.result, one.probabilities, safetensors.torch.save(one.model))
-        for one in outcomes
-        if isinstance(one, FineTuned)
-    ]
+    sent = []
+    for one in finetune_bundle(jobs_of(settings)[part::parts]):
+        assert isinstance(one, FineTuned)
+        sent.append((one.result, one.probabilities, safetensors.torch.save(one.model)))
+    return sent
 
 
 def forms(settings: Settings, pool: ProcessPoolExecutor, processors: int) -> dict[str, Callable[[], object]]:

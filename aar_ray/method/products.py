@@ -9,6 +9,7 @@ other devices it is torch's own linear layer.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -70,10 +71,8 @@ class _Product(torch.autograd.Function):
         bias: Tensor,
     ) -> Float[Tensor, "*models_and_rows out"]:
         ctx.save_for_backward(inputs, weight)
-        if weight.dim() == 2:
-            return _multiplied(inputs.flatten(0, -2), weight, bias).unflatten(0, inputs.shape[:-1])
-        parts = map(_multiplied, inputs.flatten(1, -2), weight, bias)
-        return torch.stack(list(parts)).unflatten(1, inputs.shape[1:-1])
+        results = _each(_multiplied, inputs.flatten(weight.dim() - 2, -2), weight, bias)
+        return results.view(*inputs.shape[:-1], weight.shape[-2])
 
     @staticmethod
     @once_differentiable
@@ -87,9 +86,9 @@ class _Product(torch.autograd.Function):
         return back, _each(_weight_gradient, sent, rows), sent.sum(dim=-2)
 
 
-def _each(of_one: Any, left: Tensor, right: Tensor) -> Tensor:
-    """Of one model's two matrices, or of each of many models'."""
-    return of_one(left, right) if left.dim() == 2 else torch.stack(list(map(of_one, left, right)))
+def _each(of_one: Callable[..., Tensor], rows: Tensor, *others: Tensor) -> Tensor:
+    """Of one model's matrices, or of each of many models'."""
+    return of_one(rows, *others) if rows.dim() == 2 else torch.stack(list(map(of_one, rows, *others)))
 
 
 def _weight_gradient(sent: Float[Tensor, "rows out"], rows: Float[Tensor, "rows size"]) -> Float[Tensor, "out size"]:

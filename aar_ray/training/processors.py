@@ -16,6 +16,7 @@ TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
 KEPT_BYTES = 2**30
 """Of free memory that a process keeps."""
 GROWN_BYTES = 2**26
+"""By which a process grows at a time."""
 LARGEST_KEPT = 2**25
 """Bytes of a tensor that is kept when it is free; glibc takes no more."""
 

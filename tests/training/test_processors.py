@@ -6,12 +6,14 @@ import ctypes
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from aar_ray.training.processors import use_processors
 
+TESTS = Path(__file__).parents[1]
 TENSORS, NUMBERS = 24, 3 * 2**18
 FIRST_STEPS, STEPS = 6, 4
 PAGE_BYTES = 4096
@@ -31,7 +33,7 @@ def page_faults_of_steps() -> int:
 
 def page_faults() -> int:
     code = "from training.test_processors import page_faults_of_steps; print(page_faults_of_steps())"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="tests")
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=TESTS)
     return int(found.stdout)
 
 
@@ -45,7 +47,7 @@ def test_a_training_process_takes_its_own_freed_memory_again() -> None:
 def test_torch_gets_the_threads() -> None:
     earlier = torch.get_num_threads()
     try:
-        use_processors(1)
-        assert torch.get_num_threads() == 1
+        use_processors(earlier + 1)
+        assert torch.get_num_threads() == earlier + 1
     finally:
         torch.set_num_threads(earlier)
