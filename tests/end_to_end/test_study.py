@@ -14,6 +14,8 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
+from ray._private import state
+from ray.util.placement_group import placement_group_table
 from small_study import small_study
 from study_command import command
 
@@ -196,13 +198,25 @@ def test_the_winner_of_a_finished_study_labels_other_recordings(finished: Outcom
         assert set(labels["behaviour"]) <= set(finished.of("study_started")[0]["classes"])
 
 
+def what_is_taken(ray: Any) -> dict[str, Any]:
+    """What is free of the cluster, and who may have the rest."""
+    groups = [group for group in placement_group_table().values() if group["state"] != "REMOVED"]
+    # the public list of actors needs the dashboard
+    actors = [actor for actor in state.actors().values() if actor["State"] != "DEAD"]
+    return {
+        "free": ray.available_resources(),
+        "groups": [(group["state"], group["bundles"]) for group in groups],
+        "actors": [(actor["ActorClassName"], actor["State"]) for actor in actors],
+    }
+
+
 def test_nothing_is_left_on_the_cluster(finished: Outcome, ray_cluster: Any) -> None:
     @ray_cluster.remote(num_cpus=2, resources={"trial_slot": 4})
     def all_of_it() -> str:
         return "free"
 
     done, _ = ray_cluster.wait([all_of_it.remote()], timeout=60)
-    assert done
+    assert done, f"taken on the cluster: {what_is_taken(ray_cluster)}"
     services = [one for one in psutil.Process().children(recursive=True) if one.cmdline()[:1] == ["ray::Stages"]]
     assert not psutil.wait_procs(services, timeout=60)[1]
 
