@@ -38,7 +38,7 @@ from aar_ray.training.processors import use_processors
 FOLDS, SEEDS, ANIMAL_WINDOWS, CLASSES = 10, 3, 64, 5
 
 
-def settings_of(model_size: int, layers: int, epochs: int) -> Settings:
+def settings_of(model_size: int, layers: int, epochs: int, precision: str = "float32") -> Settings:
     """Widths of studies/tfc_sweep.yaml, or the defaults' at 128; all epochs are run."""
     return settings_from(
         {
@@ -48,6 +48,7 @@ def settings_of(model_size: int, layers: int, epochs: int) -> Settings:
             "patchtst.feedforward_size": 2 * model_size,
             "finetune.epochs": epochs,
             "finetune.patience": epochs,
+            "finetune.precision": precision,
         }
     )
 
@@ -147,9 +148,10 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--model-size", type=int, default=64)
     parser.add_argument("--layers", type=int, default=1)
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of all but plain")
     parser.add_argument("--check", action="store_true", help="equality alone")
     options = parser.parse_args()
-    settings = settings_of(options.model_size, options.layers, options.epochs)
+    settings = settings_of(options.model_size, options.layers, options.epochs, options.precision)
     if options.check:
         difference = check(settings)
         print(f"largest difference between a member of a bundle and the same training alone: {difference:.1e}")
@@ -167,7 +169,10 @@ def main() -> int:
                 form()
                 seconds[name].append(time.perf_counter() - began)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
-    print(f"{FOLDS} folds x {SEEDS} seeds, {options.epochs} epoch(s), D {options.model_size}, {processors} processors")
+    print(
+        f"{FOLDS} folds x {SEEDS} seeds, {options.epochs} epoch(s), D {options.model_size}, {options.precision}, "
+        f"{processors} processors"
+    )
     for name, median in medians.items():
         print(f"{name:12} {median:7.2f} s   {medians['plain'] / median:5.2f} times plain")
     print(f"bundles against one by one: {medians['one by one'] / medians['bundles']:.2f}")

@@ -211,6 +211,9 @@ class Finetune(Part):
     """β of the effective number of samples (1 - β^n) / (1 - β)."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Of the trained encoder and before the last linear layer."""
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """Of the matrix products of training steps; weights, losses and what scores are made from are always float32.
+    `auto`: what the machines of its tasks are fastest in, settled as for `pretrain.precision`."""
 
     @property
     def context(self) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 On processors torch hands float32 products to MKL, which uses no AVX-512 on AMD's: 105 GFLOP/s of one Zen 5 core where
 oneDNN, which torch brings along too and takes bfloat16 to, has 240 (docs/performance.md). torch has no public way to
-choose, so this calls what its compiler calls for a linear layer; where that is missing, for other number types and on
-other devices it is torch's own linear layer.
+choose, so this calls what its compiler calls for a linear layer; where that is missing, in float64 and on other devices
+it is torch's own linear layer. So it is under autocast to bfloat16, which torch takes to oneDNN itself; but there each
+of many models has its own product, since one product of all may round otherwise.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ def product(
     bias: Float[Tensor, "*models out"],
 ) -> Float[Tensor, "*models_and_rows out"]:
     """x Wᵀ + b of all rows; with stacked weights, of each model's rows by its own. Gradients once, not twice."""
-    if _pays(inputs, weight):
-        result: Tensor = _Product.apply(inputs, weight, bias)
+    dtype = _taken_in(inputs, weight)
+    if dtype is not None:
+        result: Tensor = _Product.apply(inputs.to(dtype), weight.to(dtype), bias.to(dtype))
         return result
     if weight.dim() == 2:
         return linear(inputs, weight, bias)
@@ -37,11 +39,15 @@ def product(
     return products.unflatten(1, inputs.shape[1:-1])
 
 
-def _pays(inputs: Tensor, weight: Tensor) -> bool:
+def _taken_in(inputs: Tensor, weight: Tensor) -> torch.dtype | None:
+    """The number type in which each model has a product of its own; None where torch takes its usual way."""
     *models, out, size = weight.shape
     rows = inputs.numel() // (size * math.prod(models))
-    single = inputs.device.type == "cpu" and inputs.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    return single and _onednn is not None and min(rows, out, size) >= SMALLEST
+    if inputs.device.type != "cpu" or inputs.dtype == torch.float64 or min(rows, out, size) < SMALLEST:
+        return None
+    if torch.is_autocast_enabled("cpu"):
+        return torch.get_autocast_dtype("cpu") if models else None
+    return torch.float32 if inputs.dtype == torch.float32 and _onednn is not None else None
 
 
 def _found() -> Any:
@@ -56,12 +62,14 @@ _onednn = _found()
 
 def _multiplied(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """rows weightᵀ + bias of one model."""
+    if _onednn is None:
+        return linear(rows, weight, bias)
     result: Tensor = _onednn(rows, weight, bias, "none", [], "")
     return result
 
 
 class _Product(torch.autograd.Function):
-    """The product and its gradients by oneDNN, one model after another."""
+    """The product and its gradients, by oneDNN where it is, one model after another."""
 
     @staticmethod
     def forward(

@@ -169,7 +169,8 @@ def _costs(
 
 def _shape(settings: Settings, sections: Sequence[str]) -> tuple[Any, ...]:
     """What decides how long a step takes: numbers that are no sizes, such as λ, do not."""
-    sizes = ("patchtst.", "classifier.", "tfc.pro", "tfc.pooling", "pretrain.batch_size", "pretrain.precision")
+    precisions = ("pretrain.precision", "finetune.precision")
+    sizes = ("patchtst.", "classifier.", "tfc.pro", "tfc.pooling", "pretrain.batch_size", *precisions)
     return tuple(
         (name, value)
         for name, value in dotted(settings).items()

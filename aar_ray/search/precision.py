@@ -1,4 +1,4 @@
-"""`pretrain.precision: auto` becomes a number type before a study begins, so that it is part of every key."""
+"""`precision: auto` of a stage becomes a number type before a study begins, so that it is part of every key."""
 
 from __future__ import annotations
 
@@ -11,24 +11,31 @@ from aar_ray.config import Study
 from aar_ray.search.placement import Placement
 from aar_ray.training.precision import Chosen, fastest_precision
 
-NAME = "pretrain.precision"
-
 
 def settle_precision(study: Study, placement: Placement, say: Callable[[str], None]) -> Study:
-    """The study with the number type that a worker's machine is fastest in, where it says `auto`."""
-    if "auto" in getattr(study.search.get(NAME), "choice", ()):
-        raise ValueError(f"search.{NAME} must name number types, got auto; fix it to auto, or search the types")
+    """The study with the number types that its machines are fastest in, where it says `auto`.
+
+    Raises:
+        ValueError: `auto` among the values of a search.
+    """
+    worker = placement.worker_cpus, placement.worker_gpus
+    study = _settled(study, "pretrain.precision", "pre-training", *worker, say)
+    return _settled(study, "finetune.precision", "fine-tuning", placement.fold_cpus, placement.fold_gpus, say)
+
+
+def _settled(study: Study, name: str, stage: str, cpus: float, gpus: float, say: Callable[[str], None]) -> Study:
+    if "auto" in getattr(study.search.get(name), "choice", ()):
+        raise ValueError(f"search.{name} must name number types, got auto; fix it to auto, or search the types")
     places = [study.fixed, *study.arms.values()]
-    if all(settings.get(NAME) != "auto" for settings in places):
+    if all(settings.get(name) != "auto" for settings in places):
         return study
-    task = _probe.options(num_cpus=placement.worker_cpus, num_gpus=placement.worker_gpus)
-    chosen = ray.get(task.remote(placement.worker_gpus, int(placement.worker_cpus)))
-    say(f"pre-training in {chosen.precision}: {chosen.reason}")
+    chosen = ray.get(_probe.options(num_cpus=cpus, num_gpus=gpus).remote(gpus, max(1, int(cpus))))
+    say(f"{stage} in {chosen.precision}: {chosen.reason}")
 
     def settled(settings: dict[str, Any]) -> dict[str, Any]:
-        return {**settings, NAME: chosen.precision} if settings.get(NAME) == "auto" else settings
+        return {**settings, name: chosen.precision} if settings.get(name) == "auto" else settings
 
-    arms = {name: settled(arm) for name, arm in study.arms.items()}
+    arms = {arm: settled(settings) for arm, settings in study.arms.items()}
     return study.model_copy(update={"fixed": settled(study.fixed), "arms": arms})
 
 

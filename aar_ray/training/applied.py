@@ -87,6 +87,7 @@ def finetune_settings(
         "encoder": "trained" if trained else "frozen",
         "optimiser": "adamw" if bundle.adam.decoupled else "adam",
         "batch_size": bundle.batch_size,
+        "precision": bundle.precision,
         **{name: getattr(member, name) for name in ("dropout", "weight_decay")},
         **{name: getattr(member.rates, name) for name in ("learning_rate", "layer_decay", "unfreeze_every")},
         "rotation_degrees": turn.degrees if turn else 0.0,

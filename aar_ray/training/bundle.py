@@ -17,6 +17,7 @@ from aar_ray.method.augmentations import RotationAxis, rotation
 from aar_ray.method.scale import Scale
 from aar_ray.seeds import torch_stream
 from aar_ray.training.masks import Masks
+from aar_ray.training.precision import Precision
 from aar_ray.training.rates import Rates
 from aar_ray.training.stack import Stack, StackedAdam
 
@@ -73,10 +74,16 @@ class Bundle:
     """Members of one shape; those with the most training windows come first."""
 
     def __init__(
-        self, members: Sequence[Member], *, batch_size: int, decoupled_decay: bool, device: torch.device
+        self,
+        members: Sequence[Member],
+        *,
+        batch_size: int,
+        decoupled_decay: bool,
+        precision: Precision,
+        device: torch.device,
     ) -> None:
         self.members = list(members)
-        self.batch_size, self.device = batch_size, device
+        self.batch_size, self.precision, self.device = batch_size, precision, device
         self.stack = Stack([member.model for member in members])
         self.adam = StackedAdam(
             self.stack,
@@ -144,7 +151,9 @@ class Bundle:
         """One step of some members, each on its own windows [models, windows]; returns their losses."""
         labels = self.labels[chosen]
         self.masks.rows = rows
-        logits = self.stack(rows, *self._drawn(rows, chosen))
+        drawn = self._drawn(rows, chosen)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            logits = self.stack(rows, *drawn).to(self.stack.weights.dtype)
         losses = cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
         # the mean over windows of weight times loss: a batch's rare windows keep their weight whatever else is in the
         # batch, unlike torch's weighted mean

@@ -56,16 +56,16 @@ def fastest_precision(device: torch.device | str) -> Chosen:
     return _fastest_on_processor(torch.get_num_threads())
 
 
-def check_bfloat16(device: torch.device) -> None:
-    """Refuse bfloat16 on a processor whose process would end of it.
+def check_bfloat16(device: torch.device, section: str) -> None:
+    """Refuse bfloat16 as a section's `precision` on a processor whose process would end of it.
 
     Raises:
         ValueError: with the way out.
     """
     if device.type == "cpu" and (chosen := _fastest_on_processor(torch.get_num_threads())).reason.startswith(ENDS):
         raise ValueError(
-            f"pretrain.precision must be float32 or auto on this machine, got bfloat16: {chosen.reason}; or start with "
-            "ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 in the environment, which leaves those instructions out"
+            f"{section}.precision must be float32 or auto on this machine, got bfloat16: {chosen.reason}; or start "
+            "with ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 in the environment, which leaves those instructions out"
         )
 
 

@@ -80,7 +80,7 @@ def pretrain(
         raise ValueError("pretrain.precision must be settled before training, got auto; see fastest_precision")
     shard = Held(windows) if isinstance(windows, Tensor) else windows
     if settings.pretrain.precision == "bfloat16":
-        check_bfloat16(shard.device)
+        check_bfloat16(shard.device, "pretrain")
     trainer = _Trainer(shard, scale, settings, seed=seed, rank=rank, workers=workers)
     looked_at = _Probe.of(probe, settings, shard.device) if probe and rank == 0 else None
     history: list[dict[str, float]] = []

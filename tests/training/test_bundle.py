@@ -12,6 +12,7 @@ from torch import Tensor
 from training.toy import LENGTH, applied_of, herd, tiny
 
 from aar_ray.corpus.labelled import LabelledWindows
+from aar_ray.method import products
 from aar_ray.method.classifier import Classifier
 from aar_ray.method.encoder import PatchTSTEncoder
 from aar_ray.seeds import drawing_from, torch_stream
@@ -77,6 +78,8 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
+TYPES = ("float32", "bfloat16")
+
 # a vector register holds 16 numbers at most: parts of this size are never cut in two, so that sums stay as they are
 WHOLE_VECTORS = {"patchtst__model_size": 32, "patchtst__feedforward_size": 16, "classifier__fused_size": 16}
 
@@ -97,6 +100,28 @@ def test_single_precision_keeps_each_member_equal_too(changes: dict[str, Any]) -
         assert largest_difference(member, alone) <= 1e-5
         if changes == {}:
             assert largest_difference(member, alone) == 0
+
+
+@pytest.mark.parametrize("library", ["oneDNN", "torch's own"])
+@pytest.mark.parametrize("changes", MODELS.values(), ids=MODELS)
+def test_half_precision_keeps_each_member_equal_too(
+    changes: dict[str, Any], library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if library == "torch's own":
+        monkeypatch.setattr(products, "_onednn", None)
+    made = jobs(finetune__precision="bfloat16", **(WHOLE_VECTORS | {"patchtst__feedforward_size": 32} | changes))
+    for job, member in list(zip(made, tuned(finetune_bundle(made)), strict=True))[1::4]:
+        (alone,) = tuned(finetune_bundle([job]))
+        assert largest_difference(member, alone) <= 1e-5
+
+
+def test_half_precision_comes_near_to_single_precision() -> None:
+    (single,), (half,) = (tuned(finetune_bundle(jobs(finetune__precision=name)[:1])) for name in TYPES)
+    losses = [[epoch["train_loss"] for epoch in one.result["epochs"]] for one in (single, half)]
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert {weight.dtype for weight in half.model.values()} == {torch.float32}
+    assert half.probabilities.dtype == np.float32
 
 
 def test_members_stop_by_themselves_and_the_order_of_jobs_is_that_of_the_outcomes() -> None:

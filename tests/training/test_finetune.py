@@ -96,6 +96,7 @@ CHANGED: dict[str, Any] = {
     "finetune.unfreeze_every": 1,
     "finetune.label_share": 0.5,
     "finetune.context_seconds": 6.0,
+    "finetune.precision": "bfloat16",
 }
 ELSEWHERE = {
     "finetune.encoder",

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from training.toy import tiny, windows
+from training.toy import herd, tiny, windows
 
 from aar_ray.training import precision
+from aar_ray.training.finetune import finetune
 from aar_ray.training.precision import Chosen, check_bfloat16, fastest_precision
 from aar_ray.training.pretrain import pretrain
+
+TRAIN = herd({0: 4, 1: 3, 2: 2}, seed=1)
 
 
 @pytest.fixture
@@ -44,8 +47,10 @@ def test_a_processor_that_dies_of_bfloat16_gets_float32_and_refuses_bfloat16_wit
     assert fastest_precision("cpu") == Chosen("float32", "a bfloat16 product ends the process with SIGILL")
     with pytest.raises(ValueError, match=r"got bfloat16: a bfloat16 product ends the process.*ONEDNN_MAX_CPU_ISA"):
         pretrain(windows(5), tiny(pretrain__precision="bfloat16"), seed=1)
+    with pytest.raises(ValueError, match=r"finetune\.precision must be float32 or auto.*ends the process"):
+        finetune(TRAIN, TRAIN, tiny(finetune__precision="bfloat16"), seed=1)
     with pytest.raises(ValueError, match="ends the process"):
-        check_bfloat16(torch.device("cpu"))
+        check_bfloat16(torch.device("cpu"), "pretrain")
 
 
 def test_a_probe_that_fails_otherwise_is_an_error(probe_gives: Any) -> None:
@@ -55,5 +60,7 @@ def test_a_probe_that_fails_otherwise_is_an_error(probe_gives: Any) -> None:
 
 
 def test_auto_has_to_be_settled_before_training() -> None:
-    with pytest.raises(ValueError, match=r"must be settled before training, got auto"):
+    with pytest.raises(ValueError, match=r"pretrain\.precision must be settled before training, got auto"):
         pretrain(windows(5), tiny(pretrain__precision="auto"), seed=1)
+    with pytest.raises(ValueError, match=r"finetune\.precision must be settled before training, got auto"):
+        finetune(TRAIN, TRAIN, tiny(finetune__precision="auto"), seed=1)
