@@ -4,8 +4,8 @@
 
 Needs torch, numpy, pydantic and jaxtyping, Python 3.11 or 3.12, and this folder. One epoch over 576,897 windows, held
 on the device and streamed to it from a file, in float32 and bfloat16, with batches of 1024 and 256; then 30 classifiers
-fine-tuned together and one after another. Windows are random: times do not depend on what they show. `--windows`
-and `--epochs` shorten it; on a machine without a GPU it says so and times the processor.
+fine-tuned together and one after another, in both number types. Windows are random: times do not depend on what they
+show. `--windows` and `--epochs` shorten it; on a machine without a GPU it says so and times the processor.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def time_epochs(device: torch.device, count: int, epochs: int, precisions: list[
                 )
 
 
-def jobs_of(models: int, windows: int, epochs: int) -> list[Job]:
+def jobs_of(models: int, windows: int, epochs: int, precision: str) -> list[Job]:
     """Classifiers of default widths on random windows, each with a seed of its own."""
     rng = np.random.default_rng(0)
 
@@ -96,14 +96,14 @@ def jobs_of(models: int, windows: int, epochs: int) -> list[Job]:
         scored, labels = rng.normal(size=(count, 3, 50)).astype(np.float32), rng.integers(0, 5, count)
         return LabelledWindows(scored, labels, tuple("abcde"), names, names, np.zeros(count))
 
-    settings = settings_from({"finetune.epochs": epochs, "finetune.patience": epochs})
+    settings = settings_from({"finetune.epochs": epochs, "finetune.patience": epochs, "finetune.precision": precision})
     train, validation = some(windows), some(math.ceil(windows / 9))
     return [Job(train, validation, settings, seed) for seed in range(models)]
 
 
-def time_bundle(device: torch.device, models: int, windows: int, epochs: int) -> None:
-    jobs = jobs_of(models, windows, epochs)
-    finetune_bundle(jobs_of(2, 64, 1), device=device)  # the first call of a process loads kernels
+def time_bundle(device: torch.device, models: int, windows: int, epochs: int, precision: str) -> None:
+    jobs = jobs_of(models, windows, epochs, precision)
+    finetune_bundle(jobs_of(2, 64, 1, precision), device=device)  # the first call of a process loads kernels
     began = time.perf_counter()
     finetune_bundle(jobs, device=device)
     together = time.perf_counter() - began
@@ -112,7 +112,7 @@ def time_bundle(device: torch.device, models: int, windows: int, epochs: int) ->
         finetune_bundle([job], device=device)
     alone = time.perf_counter() - began
     batch = jobs[0].settings.finetune.batch_size
-    print(f"fine-tuning {models} models on {windows} windows, {epochs} epoch(s), batch {batch}")
+    print(f"fine-tuning {models} models on {windows} windows, {epochs} epoch(s), batch {batch}, {precision}")
     print(f"  together {together:.2f} s, one after another {alone:.2f} s: {alone / together:.1f} times")
 
 
@@ -127,7 +127,8 @@ def main() -> int:
     options = parser.parse_args()
     device = device_here()
     time_epochs(device, options.windows, options.epochs, options.precisions, options.batches)
-    time_bundle(device, options.models, options.labelled, options.epochs)
+    for precision in options.precisions:
+        time_bundle(device, options.models, options.labelled, options.epochs, precision)
     return 0
 
 
