@@ -38,7 +38,7 @@ from aar_ray.training.processors import use_processors
 FOLDS, SEEDS, ANIMAL_WINDOWS, CLASSES = 10, 3, 64, 5
 
 
-def settings_of(model_size: int, layers: int, epochs: int, precision: str = "float32") -> Settings:
+def settings_of(model_size: int, layers: int, epochs: int, precision: str) -> Settings:
     """Widths of studies/tfc_sweep.yaml, or the defaults' at 128; all epochs are run."""
     return settings_from(
         {

@@ -4,7 +4,7 @@ On processors torch hands float32 products to MKL, which uses no AVX-512 on AMD'
 oneDNN, which torch brings along too and takes bfloat16 to, has 240 (docs/performance.md). torch has no public way to
 choose, so this calls what its compiler calls for a linear layer; where that is missing, in float64 and on other devices
 it is torch's own linear layer. So it is under autocast to bfloat16, which torch takes to oneDNN itself; but there each
-of many models has its own product, since one product of all may round otherwise.
+of many models has its own product: with several threads one product of all can round otherwise than one of each.
 """
 
 from __future__ import annotations

@@ -92,6 +92,19 @@ def test_a_model_gets_what_it_gets_alone() -> None:
     torch.testing.assert_close(together, torch.stack(alone), rtol=1e-6, atol=1e-5)
 
 
+def test_autocast_gives_each_of_many_models_a_product_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, weight, bias = (value.float() for value in drawn(SHAPES["many models"]))
+
+    def of_all(*_: Tensor) -> Tensor:
+        pytest.fail("one product of all models can round otherwise than one of each")
+
+    monkeypatch.setattr(torch, "baddbmm", of_all)
+    with torch.autocast("cpu", torch.bfloat16):
+        together = product(inputs, weight, bias)
+        alone = [product(*own)[0] for own in zip(*(v.split(1) for v in (inputs, weight, bias)), strict=True)]
+    assert torch.equal(together, torch.stack(alone))
+
+
 @pytest.mark.parametrize("name", ["wide", "many models"])
 def test_autocast_takes_the_product_in_its_number_type(name: str) -> None:
     values = [value.float() for value in drawn(SHAPES[name])]

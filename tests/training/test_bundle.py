@@ -78,8 +78,6 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
-TYPES = ("float32", "bfloat16")
-
 # a vector register holds 16 numbers at most: parts of this size are never cut in two, so that sums stay as they are
 WHOLE_VECTORS = {"patchtst__model_size": 32, "patchtst__feedforward_size": 16, "classifier__fused_size": 16}
 
@@ -116,7 +114,9 @@ def test_half_precision_keeps_each_member_equal_too(
 
 
 def test_half_precision_comes_near_to_single_precision() -> None:
-    (single,), (half,) = (tuned(finetune_bundle(jobs(finetune__precision=name)[:1])) for name in TYPES)
+    (single,), (half,) = (
+        tuned(finetune_bundle(jobs(finetune__precision=name)[:1])) for name in ("float32", "bfloat16")
+    )
     losses = [[epoch["train_loss"] for epoch in one.result["epochs"]] for one in (single, half)]
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
