@@ -32,7 +32,7 @@ from aar_ray.training.applied import finetune_settings
 from aar_ray.training.bundle import EVALUATION_BATCH, Bundle, Member, Turn
 from aar_ray.training.features import in_context
 from aar_ray.training.labels import chosen_labels
-from aar_ray.training.precision import check_bfloat16
+from aar_ray.training.precision import check_precision
 from aar_ray.training.rates import Rates
 from aar_ray.training.stopping import Stopping
 
@@ -58,11 +58,8 @@ class Job:
         """Whether it can be done.
 
         Raises:
-            ValueError: a frozen encoder without pre-trained weights; nothing to train or to validate on; a number type
-                that is not settled.
+            ValueError: a frozen encoder without pre-trained weights; nothing to train or to validate on.
         """
-        if self.settings.finetune.precision == "auto":
-            raise ValueError("finetune.precision must be settled before training, got auto; see fastest_precision")
         if self.encoder is None and self.settings.finetune.encoder == "frozen":
             raise ValueError("finetune.encoder must be trained where there are no pre-trained weights, got frozen")
         for name, windows in (("train", self.train), ("validate", self.validation)):
@@ -130,15 +127,13 @@ def finetune_bundle(jobs: Sequence[Job], *, device: torch.device | str = "cpu") 
 
     Raises:
         ValueError: jobs whose models differ in shape, or one that cannot be done (see `Job.check`); a number type that
-            the machine cannot do.
+            is not settled or that the machine cannot do.
     """
     for job in jobs:
         job.check()
         differing = [name for name, value in job.shape().items() if value != jobs[0].shape()[name]]
         if differing:
             raise ValueError(f"the jobs of a bundle must agree in {', '.join(differing)}; make two bundles of them")
-    if jobs and jobs[0].settings.finetune.precision == "bfloat16":
-        check_bfloat16(torch.device(device), "finetune")
     fits = [_Fit(job) for job in jobs]
     # who has most windows comes first, so that those with a step left in an epoch stand side by side
     running = sorted(fits, key=lambda fit: -len(fit.job.train))
@@ -157,14 +152,14 @@ def finetune_bundle(jobs: Sequence[Job], *, device: torch.device | str = "cpu") 
 
 def _bundle(fits: Sequence[_Fit], device: torch.device) -> Bundle:
     settings = fits[0].job.settings.finetune
-    assert settings.precision != "auto", "it is checked"
+    precision = check_precision("finetune", settings.precision, device)
     inputs = _Inputs(device)
     models = [_build(fit.job).to(device=device, dtype=_dtype(fit.job)) for fit in fits]
     bundle = Bundle(
         [_member(fit, model, inputs) for fit, model in zip(fits, models, strict=True)],
         batch_size=settings.batch_size,
         decoupled_decay=settings.optimiser == "adamw",
-        precision=settings.precision,
+        precision=precision,
         device=device,
     )
     for row, (fit, model) in enumerate(zip(fits, models, strict=True)):

@@ -56,17 +56,22 @@ def fastest_precision(device: torch.device | str) -> Chosen:
     return _fastest_on_processor(torch.get_num_threads())
 
 
-def check_bfloat16(device: torch.device, section: str) -> None:
-    """Refuse bfloat16 as a section's `precision` on a processor whose process would end of it.
+def check_precision(section: Literal["pretrain", "finetune"], precision: str, device: torch.device) -> Precision:
+    """A section's `precision`, with which training can begin on this device.
 
     Raises:
-        ValueError: with the way out.
+        ValueError: it is not settled, or the process would end of it; with the way out.
     """
+    if precision == "auto":
+        raise ValueError(f"{section}.precision must be settled before training, got auto; see fastest_precision")
+    if precision == "float32":
+        return "float32"
     if device.type == "cpu" and (chosen := _fastest_on_processor(torch.get_num_threads())).reason.startswith(ENDS):
         raise ValueError(
             f"{section}.precision must be float32 or auto on this machine, got bfloat16: {chosen.reason}; or start "
             "with ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 in the environment, which leaves those instructions out"
         )
+    return "bfloat16"
 
 
 ENDS = "a bfloat16 product ends the process"

@@ -30,7 +30,7 @@ from aar_ray.seeds import drawing_from, torch_stream
 from aar_ray.training.applied import optimiser_settings, tfc_settings
 from aar_ray.training.checkpoint import Checkpoint, pretrain_settings
 from aar_ray.training.masks import Masks
-from aar_ray.training.precision import check_bfloat16
+from aar_ray.training.precision import check_precision
 from aar_ray.training.shard import Held, Shard
 
 WATCHED_WINDOWS = 512
@@ -76,11 +76,8 @@ def pretrain(
         Diverged: the loss became NaN or infinite.
         ValueError: fewer than two windows for each worker; a number type that the machine cannot do.
     """
-    if settings.pretrain.precision == "auto":
-        raise ValueError("pretrain.precision must be settled before training, got auto; see fastest_precision")
     shard = Held(windows) if isinstance(windows, Tensor) else windows
-    if settings.pretrain.precision == "bfloat16":
-        check_bfloat16(shard.device, "pretrain")
+    check_precision("pretrain", settings.pretrain.precision, shard.device)
     trainer = _Trainer(shard, scale, settings, seed=seed, rank=rank, workers=workers)
     looked_at = _Probe.of(probe, settings, shard.device) if probe and rank == 0 else None
     history: list[dict[str, float]] = []

@@ -11,7 +11,7 @@ from training.toy import herd, tiny, windows
 
 from aar_ray.training import precision
 from aar_ray.training.finetune import finetune
-from aar_ray.training.precision import Chosen, check_bfloat16, fastest_precision
+from aar_ray.training.precision import Chosen, check_precision, fastest_precision
 from aar_ray.training.pretrain import pretrain
 
 TRAIN = herd({0: 4, 1: 3, 2: 2}, seed=1)
@@ -50,7 +50,7 @@ def test_a_processor_that_dies_of_bfloat16_gets_float32_and_refuses_bfloat16_wit
     with pytest.raises(ValueError, match=r"finetune\.precision must be float32 or auto.*ends the process"):
         finetune(TRAIN, TRAIN, tiny(finetune__precision="bfloat16"), seed=1)
     with pytest.raises(ValueError, match="ends the process"):
-        check_bfloat16(torch.device("cpu"), "pretrain")
+        check_precision("pretrain", "bfloat16", torch.device("cpu"))
 
 
 def test_a_probe_that_fails_otherwise_is_an_error(probe_gives: Any) -> None:
